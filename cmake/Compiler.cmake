@@ -1,0 +1,23 @@
+# Flags shared by every target of motley, as one interface target.
+add_library(motley_flags INTERFACE)
+
+# The two -fno- flags change no value: motley reads neither errno nor trap flags, and they let the
+# compiler vectorise exp. -ffast-math is never used: it breaks NaN checks and ordered sums.
+target_compile_options(motley_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno -fno-trapping-math>)
+if(MOTLEY_NATIVE)
+  target_compile_options(motley_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-mprefer-vector-width=512 MOTLEY_HAS_VECTOR_WIDTH)
+  if(MOTLEY_HAS_VECTOR_WIDTH)
+    target_compile_options(motley_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-mprefer-vector-width=512>)
+  endif()
+endif()
+if(MOTLEY_WARNINGS_AS_ERRORS)
+  target_compile_options(motley_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror>)
+endif()
+if(MOTLEY_SANITIZE)
+  target_compile_options(motley_flags INTERFACE -fsanitize=${MOTLEY_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(motley_flags INTERFACE -fsanitize=${MOTLEY_SANITIZE})
+endif()

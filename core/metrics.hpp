@@ -1,0 +1,53 @@
+#pragma once
+/// Per-step metrics of a replica, and the estimators used by evaluation.
+
+#include <vector>
+
+#include "core/advantage.hpp"
+#include "core/objective.hpp"
+#include "core/rollout.hpp"
+
+namespace motley {
+
+/// Columns of /metrics, in file order. Name, unit and sentence in `metric_info`; formulas in
+/// docs/metrics.md.
+enum class Metric : int {
+  quality, reward, reward_std, diversity, advantage_std, frac_zero_std, frac_zero_std_quality,
+  frac_all_correct, frac_all_wrong, num_effective_groups, entropy, entropy_correct, entropy_wrong,
+  cluster_entropy, num_clusters, max_cluster_frac, num_pairs, num_classifier_calls, num_classes,
+  num_distinct_correct, kl_ref, kl_old, kl_k1, kl_k2, kl_k3, kl_exact, ratio_mean, ratio_max,
+  clip_frac_low, clip_frac_high, clip_frac_dual, policy_loss, grad_norm, lr, length, truncated_frac,
+  tokens_total, count
+};
+inline constexpr int kMetrics = static_cast<int>(Metric::count);
+
+struct MetricInfo {
+  const char* name;
+  const char* unit;
+  const char* text;
+};
+const MetricInfo& metric_info(Metric metric);
+
+/// Fills the columns that follow from the rollout buffer (not kl_*, ratio_*, clip_*, policy_loss,
+/// grad_norm, lr, tokens_total, which `finish_metrics` takes from the update). One thread per
+/// replica and group, ordered sums in double.
+/// \param values [R,kMetrics] out
+void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View2<double>& values);
+
+/// Columns that follow from the update's sums.
+/// \param sums [R,kUpdateSums]  \param ratio_max [R]  \param grad_norm [R]  \param lr [R]
+void update_metrics(const Exec& exec, const ConstView2<double>& sums, const ConstView1<double>& ratio_max,
+                    const ConstView1<double>& grad_norm, const ConstView1<double>& lr,
+                    const ConstView1<LossParams>& params, const View2<double>& values);
+
+/// Unbiased pass@k = 1 - C(n-c, k) / C(n, k); 1 if n - c < k (Chen et al. 2021). Needs k <= n.
+double pass_at_k(int n, int c, int k);
+
+/// Unbiased expected number of distinct classes among k of n draws:
+/// sum over classes of 1 - C(n - n_m, k) / C(n, k).
+double distinct_at_k(const std::vector<int>& class_counts, int n, int k);
+
+/// -sum (n_m / n) ln (n_m / n), nats.
+double class_entropy(const std::vector<int>& class_counts);
+
+}  // namespace motley
