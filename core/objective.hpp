@@ -103,10 +103,15 @@ void token_weights(const Exec& exec, const ConstView1<LossParams>& params,
                    const ConstView3<int>& length, const ConstView3<int>& used, int T, int b_first,
                    int b_last, const View3<Scalar>& weight);
 
-/// Sums collected by the update, per replica [R,...]; divided by the sum of counted tokens in `metrics`.
+/// Sums collected by the update, per replica [R,kUpdateSums]; `update_metrics` turns them into means.
 enum class UpdateSum : int {
-  tokens, policy_loss, kl, kl_k1, kl_k2, kl_k3, kl_exact, kl_old, entropy, ratio, clip_low,
-  clip_high, clip_dual, count
+  tokens,       ///< counted tokens
+  loss,         ///< aggregated loss, divergence and entropy bonus included
+  policy_loss,  ///< aggregated policy loss
+  kl_old,       ///< sum of old - new log-probability
+  kl_k1, kl_k2, kl_k3, kl_exact,  ///< sums of the estimators of KL(new | ref)
+  entropy, ratio, clip_low, clip_high, clip_dual,  ///< sums over tokens
+  count
 };
 inline constexpr int kUpdateSums = static_cast<int>(UpdateSum::count);
 
