@@ -206,6 +206,7 @@ struct GradientKernel {
       add(UpdateSum::kl_k1, d);
       add(UpdateSum::kl_k2, 0.5 * d * d);
       add(UpdateSum::kl_k3, k3 > 10.0 ? 10.0 : k3);
+      add(UpdateSum::kl_abs, d < 0.0 ? -d : d);
       if (ref_row != nullptr) add(UpdateSum::kl_exact, double(kl_value));
     }
     add(UpdateSum::entropy, double(entropy));
