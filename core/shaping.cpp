@@ -6,6 +6,21 @@
 
 namespace motley {
 
+void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params,
+                       const ConstView3<float>& quality, const View3<int>& member) {
+  const int B = static_cast<int>(member.extent(1));
+  const int G = static_cast<int>(member.extent(2));
+  Kokkos::parallel_for(
+      "motley::shaping::partition_members",
+      Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(member.extent(0)) * B * G), KOKKOS_LAMBDA(const int job) {
+        const int g = job % G;
+        const int b = job / G % B;
+        const int r = job / (G * B);
+        const bool all = params(r).shaping != Shaping::multiplicative_correct;
+        member(r, b, g) = all || quality(r, b, g) > 0.0f ? 1 : 0;
+      });
+}
+
 template <class Scalar>
 struct ShapeKernel {
   ConstView1<ShapingParams> params;

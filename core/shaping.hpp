@@ -46,8 +46,12 @@ void describe(C& c, Visitor&& v)
   v("diversity.ngram_n", c.ngram_n, between(1, 64), "token", "n of the lexical diversity (shaping = ngram)");
 }
 
-/// Diversity and shaped reward of every completion; formulas in docs/methods.md and at each case in
-/// shaping.cpp. n = G:
+/// Who takes part in the partition: everybody, or the correct completions (quality > 0) where the
+/// shaping is multiplicative_correct. \param member [R,B,G] out, 0 or 1, the argument of `partition`
+void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params,
+                       const ConstView3<float>& quality, const View3<int>& member);
+
+/// Diversity and shaped reward of every completion. n = G:
 ///   Div_i (partition)  = (n - |C(i)|) / (n - 1), soft linkage: 1 - mean_{j != i} P_ij
 ///   none               r = q
 ///   multiplicative     r = bias(q) * max(Div, floor)                     DARLING (A2)

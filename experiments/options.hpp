@@ -1,0 +1,107 @@
+#pragma once
+/// From text to RunConfig: layers, places, and all faults at once.
+///
+/// Order of the layers: defaults < include = files < -c files < sweep cell < command line. The
+/// environment sets no option. `run.method` and `advantage.estimator` expand where they are
+/// written: they override what earlier layers set, and keys of the same or a later layer override
+/// them.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "experiments/run_config.hpp"
+
+namespace motley {
+
+/// One `key = value` with where it stands: "base.ini:12" or "command line".
+struct Assignment {
+  std::string key, value, place;
+};
+
+/// The assignments of one source, in order.
+struct Layer {
+  std::vector<Assignment> assignments;
+};
+
+/// Faults collected while reading; thrown together.
+class Faults {
+ public:
+  void add(std::string line) { lines_.push_back(std::move(line)); }
+  bool empty() const { return lines_.empty(); }
+  /// Throws Error(config) with one line per fault, if there is one.
+  void raise() const;
+
+ private:
+  std::vector<std::string> lines_;
+};
+
+/// Sections and keys of an INI text: `;` and `#` comments outside quotes, quoted values, BOM
+/// skipped, `include = file` relative to the file, duplicates refused with both lines.
+/// Keys come back as `section.name`, in order.
+Layer read_ini(const std::string& text, const std::string& name, const std::string& folder, Faults& faults);
+Layer read_ini_file(const std::string& path, Faults& faults);
+
+/// `key=value` words of the command line.
+Layer read_overrides(const std::vector<std::string>& words, Faults& faults);
+
+struct Configured {
+  RunConfig config;
+  std::map<std::string, std::string> origin;  ///< key -> place, "default" where not set
+};
+
+/// Applies the layers in order, checks every value and every contradiction.
+Configured configure(const std::vector<Layer>& layers, Faults& faults);
+/// The same, throwing.
+Configured configure(const std::vector<Layer>& layers);
+
+/// All keys with their values, by section; read back it gives the same configuration.
+std::string effective_ini(const RunConfig& config);
+RunConfig config_from_ini(const std::string& ini, const std::string& name);
+
+/// SHA-256 over the keys that decide the result: all but names, device, threads, cache, log.* and
+/// checkpoint.*.
+std::string config_sha256(const RunConfig& config);
+/// Does the key decide the result?
+bool decides_result(const std::string& key);
+
+using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
+struct OptionEntry {
+  std::string key;
+  OptionValue value;
+  std::string text;          ///< value as written in an ini file
+  std::string default_text;
+  std::string type, unit, allowed, help;
+};
+/// Every option with its value, for files, help and docs.
+std::vector<OptionEntry> list_options(const RunConfig& config);
+std::vector<std::string> option_keys();
+
+/// A value parsed as an integer in the forms 100, 1e3, 1_000, 4k; false if it is none.
+bool parse_integer(const std::string& text, std::int64_t& value);
+bool parse_number(const std::string& text, double& value);
+
+/// Arguments of a subcommand.
+struct FlagSpec {
+  std::string name;   ///< "config"
+  char letter;        ///< 'c', or 0
+  char alias;         ///< another letter, or 0
+  std::string value;  ///< name of the value in the help, "" for a switch
+  std::string text;
+};
+struct CommandLine {
+  std::vector<std::string> positional;
+  std::vector<std::string> overrides;                          ///< key=value words
+  std::map<std::string, std::vector<std::string>> flags;  ///< by long name
+  bool has(const std::string& flag) const { return flags.count(flag) > 0; }
+  std::string get(const std::string& flag, const std::string& otherwise) const;
+};
+/// Splits words by the flags of a subcommand; unknown flags are Error(config) with the nearest.
+CommandLine parse_command_line(const std::string& command, const std::vector<std::string>& words,
+                               const std::vector<FlagSpec>& flags);
+/// The part of the help that lists flags.
+std::string flag_help(const std::vector<FlagSpec>& flags);
+
+}  // namespace motley

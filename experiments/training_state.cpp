@@ -1,0 +1,126 @@
+#include <algorithm>
+
+#include "core/base/error.hpp"
+#include "experiments/training_step.hpp"
+
+namespace motley {
+
+namespace {
+
+/// [R] view of one field of every configuration.
+template <class T, class Get>
+View1<T> column(const char* name, const std::vector<RunConfig>& configs, const Get& get) {
+  View1<T> view(std::string("motley::replicas::") + name, configs.size());
+  auto host = Kokkos::create_mirror(view);
+  for (std::size_t r = 0; r < configs.size(); ++r) host(r) = get(configs[r]);
+  Kokkos::deep_copy(view, host);
+  return view;
+}
+
+}  // namespace
+
+ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
+  ReplicaTable t;
+  t.seed = column<std::uint64_t>("seed", configs, [](const RunConfig& c) { return c.run.seed; });
+  t.sampling = column<SamplingParams>("sampling", configs, [](const RunConfig& c) { return c.rollout.sampling; });
+  t.partition = column<PartitionParams>("partition", configs, [](const RunConfig& c) { return c.partition; });
+  t.shaping = column<ShapingParams>("shaping", configs, [](const RunConfig& c) {
+    ShapingParams p = c.diversity;
+    p.seed = c.run.seed;
+    return p;
+  });
+  t.advantage = column<AdvantageParams>("advantage", configs, [](const RunConfig& c) { return c.advantage; });
+  t.loss = column<LossParams>("loss", configs, [](const RunConfig& c) {
+    LossParams p = c.loss;
+    p.inv_temperature = inverse_temperature(c.rollout.sampling);
+    return p;
+  });
+  t.optim = column<OptimConfig>("optim", configs, [](const RunConfig& c) { return c.optim; });
+  t.lr = column<double>("lr", configs, [](const RunConfig& c) { return c.optim.lr; });
+  t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
+  t.has_reference = column<int>("has_reference", configs, [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
+  return t;
+}
+
+TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task) {
+  MOTLEY_REQUIRE(!configs.empty(), ErrorKind::internal, "a batch without runs");
+  const RunConfig& first = configs.front();
+  TrainingState s;
+  s.task = &task;
+  const int R = static_cast<int>(configs.size());
+  s.shape = {R, first.rollout.prompts, first.rollout.group_size, task.max_prompt(), first.rollout.max_tokens,
+             task.vocabulary().size()};
+  s.replicas = make_replica_table(configs);
+  s.update = first.update;
+  s.symmetrize = first.classifier.symmetrize;
+  bool exact_kl = false;
+  for (const RunConfig& c : configs) {
+    s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
+    s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier;
+    exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
+  }
+
+  TransformerConfig model = first.model;
+  model.vocab = s.shape.V;
+  model.max_positions = s.shape.P + std::max(s.shape.T, task.max_completion());
+  s.policy = make_net_layout(model, true);
+  const Net& net = s.policy.net;
+  s.weights = make_weights<float>("policy", R, net, model.rope_theta);
+  if (s.any_reference) s.reference = make_weights<float>("reference", R, net, model.rope_theta);
+  s.adam = make_adam_state<float>("adam", R, net.size);
+  s.classifier = make_pair_net_layout(first.classifier, s.shape.V, s.shape.T);
+  if (s.any_classifier) {
+    s.classifier_weights = make_pair_weights<float>(R, s.classifier.net);
+    s.pair_workspace = make_pair_workspace<float>(s.classifier.net, R, s.shape.B, s.shape.G, false);
+  }
+
+  s.buffer = RolloutBuffer(s.shape);
+  s.rollout_workspace = make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
+  s.policy_workspace = make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
+  s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
+  s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
+  s.gradient = View2<float>("motley::step::gradient", R, net.size);
+  s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
+  s.ratio_max = View1<double>("motley::step::ratio_max", R);
+  s.grad_norm = View1<double>("motley::step::grad_norm", R);
+  s.group_metrics = View3<double>("motley::step::group_metrics", R, s.shape.B, kGroupMetricTerms);
+  s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
+  s.status = View1<StatusWord>("motley::step::status", R);
+  return s;
+}
+
+std::size_t training_bytes(const TrainingState& s) {
+  std::size_t bytes = 0;
+  const auto add = [&](const auto& view) { bytes += view.span() * sizeof(typename std::decay_t<decltype(view)>::value_type); };
+  for (const auto* w : {&s.weights, &s.reference}) {
+    add(w->params);
+    add(w->packed);
+    add(w->rope);
+  }
+  add(s.adam.m);
+  add(s.adam.v);
+  add(s.gradient);
+  if (s.any_classifier) {
+    add(s.classifier_weights.encoder.params);
+    add(s.classifier_weights.encoder.packed);
+    add(s.classifier_weights.hidden_t);
+    add(s.pair_workspace.scratch);
+    bytes += s.pair_workspace.tiles.bytes();
+  }
+  RolloutBuffer buffer = s.buffer;
+  // Device fields and two host records of the same size behind the writer.
+  for_each_field(buffer, [&](const char*, auto& view, auto...) {
+    bytes += 3 * view.span() * sizeof(typename std::decay_t<decltype(view)>::value_type);
+  });
+  return bytes + s.rollout_workspace.bytes() + s.policy_workspace.bytes();
+}
+
+void require_finite(const TrainingState& s, std::uint32_t step) {
+  const auto status = Kokkos::create_mirror_view(s.status);
+  Kokkos::deep_copy(status, s.status);
+  for (std::size_t r = 0; r < status.extent(0); ++r)
+    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "step ", step, ", replica ", r, ": a number is not finite in ",
+                   describe_status(status(r)));
+}
+
+}  // namespace motley

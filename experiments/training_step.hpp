@@ -1,0 +1,74 @@
+#pragma once
+/// State of a batch of R trainings in lock-step, and one step of it.
+
+#include <memory>
+#include <vector>
+
+#include "core/record.hpp"
+#include "experiments/run_config.hpp"
+#include "models/classifier.hpp"
+#include "models/policy.hpp"
+#include "models/rollout.hpp"
+
+namespace motley {
+
+/// What may differ between the replicas of a batch, one row each.
+struct ReplicaTable {
+  View1<std::uint64_t> seed;        // [R]
+  View1<SamplingParams> sampling;   // [R]
+  View1<PartitionParams> partition; // [R]
+  View1<ShapingParams> shaping;     // [R]
+  View1<AdvantageParams> advantage; // [R]
+  View1<LossParams> loss;           // [R]
+  View1<OptimConfig> optim;         // [R]
+  View1<double> lr;                 // [R]
+  View1<int> active;                // [R] all 1: every replica trains
+  View1<int> has_reference;         // [R] 1 where kl.coef > 0
+};
+ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
+
+/// Everything a step touches; allocated once, the step allocates nothing.
+struct TrainingState {
+  const Task* task = nullptr;
+  Shape shape;
+  ReplicaTable replicas;
+  bool any_reference = false;
+  bool any_classifier = false;
+  Symmetrize symmetrize = Symmetrize::none;
+  UpdateOptions update;
+
+  NetLayout policy;
+  Weights<float> weights, reference;
+  AdamState<float> adam;
+  PairNetLayout classifier;
+  PairWeights<float> classifier_weights;
+
+  RolloutBuffer buffer;
+  TileWorkspace<float> rollout_workspace;
+  PolicyWorkspace<float> policy_workspace;
+  PairWorkspace<float> pair_workspace;
+  View3<int> member;           // [R,B,G]
+  View3<float> token_weight;   // [R,B,G]
+  View2<float> gradient;       // [R,N]
+  View2<double> update_sums;   // [R,kUpdateSums]
+  View1<double> ratio_max;     // [R]
+  View1<double> grad_norm;     // [R]
+  View3<double> group_metrics; // [R,B,kGroupMetricTerms]
+  View2<double> metrics;       // [R,kMetrics]
+  View1<StatusWord> status;    // [R]
+};
+
+/// Shapes the state for runs that agree in every array shape. Weights are left zero.
+TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task);
+
+/// Device and host bytes a batch of runs will take.
+std::size_t training_bytes(const TrainingState& state);
+
+/// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and
+/// copies what is logged into `record`. \throws Error(numeric) naming replica and address
+void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
+
+/// Throws Error(numeric) when a status word is set. 
+void require_finite(const TrainingState& state, std::uint32_t step);
+
+}  // namespace motley
