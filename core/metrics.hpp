@@ -29,10 +29,12 @@ struct MetricInfo {
 const MetricInfo& metric_info(Metric metric);
 
 /// Fills the columns that follow from the rollout buffer (not kl_*, ratio_*, clip_*, policy_loss,
-/// grad_norm, lr, tokens_total, which `finish_metrics` takes from the update). One thread per
+/// grad_norm, lr, which `update_metrics` sets, nor tokens_total). One thread per
 /// replica and group, ordered sums in double.
-/// \param values [R,kMetrics] out
-void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View2<double>& values);
+/// \param scratch [R,B,kGroupMetricTerms]   \param values [R,kMetrics] out
+inline constexpr int kGroupMetricTerms = 23;
+void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<double>& scratch,
+                     const View2<double>& values);
 
 /// Columns that follow from the update's sums.
 /// \param sums [R,kUpdateSums]  \param ratio_max [R]  \param grad_norm [R]  \param lr [R]
@@ -49,5 +51,9 @@ double distinct_at_k(const std::vector<int>& class_counts, int n, int k);
 
 /// -sum (n_m / n) ln (n_m / n), nats.
 double class_entropy(const std::vector<int>& class_counts);
+
+/// NoveltyBench utility: sum_i p^i [class of i is new] u_i / sum_i p^i, i = 0, ..., p = patience
+/// (0.8 there, 1 in the DARLING paper, where it is the sum of first-of-class scores over k).
+double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster, double patience);
 
 }  // namespace motley

@@ -103,12 +103,29 @@ void token_weights(const Exec& exec, const ConstView1<LossParams>& params,
                    const ConstView3<int>& length, const ConstView3<int>& used, int T, int b_first,
                    int b_last, const View3<Scalar>& weight);
 
-/// Sums collected by the update, per replica [R,...]; divided by the sum of counted tokens in `metrics`.
+/// Sums collected by the update, per replica [R,kUpdateSums]; `update_metrics` turns them into means.
 enum class UpdateSum : int {
-  tokens, policy_loss, kl, kl_k1, kl_k2, kl_k3, kl_exact, kl_old, entropy, ratio, clip_low,
-  clip_high, clip_dual, count
+  tokens,       ///< counted tokens
+  loss,         ///< aggregated loss, divergence and entropy bonus included
+  policy_loss,  ///< aggregated policy loss
+  kl_old,       ///< sum of old - new log-probability
+  kl_k1, kl_k2, kl_k3, kl_abs, kl_exact,  ///< sums of the estimators of KL(new | ref)
+  entropy, ratio, clip_low, clip_high, clip_dual,  ///< sums over tokens
+  count
 };
 inline constexpr int kUpdateSums = static_cast<int>(UpdateSum::count);
+
+/// Losses of given log-probabilities without a network: the counterfactual and the golden form of
+/// what `policy_gradient` does inside a tile.
+/// \param new_log_prob, old_log_prob, ref_log_prob [R,B,G,T] nats   \param advantage, weight [R,B,G]
+/// \param loss [R,B,G,T] out, policy + kl_coef * kl; 0 where masked
+/// \param gradient [R,B,G,T] out, d loss / d new_log_prob, weighted   \param sums [R,kUpdateSums] out
+template <class Scalar>
+void token_losses(const Exec& exec, const ConstView1<LossParams>& params, const ConstView4<Scalar>& new_log_prob,
+                  const ConstView4<Scalar>& old_log_prob, const ConstView4<Scalar>& ref_log_prob,
+                  const ConstView3<Scalar>& advantage, const ConstView3<int>& length,
+                  const ConstView3<Scalar>& weight, const View4<Scalar>& loss, const View4<Scalar>& gradient,
+                  const View2<double>& sums);
 
 }  // namespace motley
 

@@ -42,7 +42,7 @@ struct RowSoftmax {
 /// Scales the row in place by `inv_temperature` and returns its normaliser. -inf logits are
 /// allowed (probability 0); a NaN or +inf logit gives a non-finite normaliser.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION RowSoftmax<Scalar> scale_and_normalise(Scalar* row, int V,
+MOTLEY_ROW_FUNCTION RowSoftmax<Scalar> scale_and_normalise(Scalar* row, int V,
                                                               Scalar inv_temperature) {
   if (inv_temperature != Scalar(1))
     for (int v = 0; v < V; ++v) row[v] *= inv_temperature;
@@ -52,7 +52,7 @@ KOKKOS_INLINE_FUNCTION RowSoftmax<Scalar> scale_and_normalise(Scalar* row, int V
 
 /// Entropy of the row's distribution, H = -sum p ln p >= 0, nats.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION Scalar row_entropy(const Scalar* scaled, int V, const RowSoftmax<Scalar>& s) {
+MOTLEY_ROW_FUNCTION Scalar row_entropy(const Scalar* scaled, int V, const RowSoftmax<Scalar>& s) {
   return lane_sum<Scalar>(V, [&](int v) {
     const Scalar lp = s.log_prob(scaled[v]);
     const Scalar p = exp_or_zero(lp);

@@ -14,6 +14,10 @@
 
 #include "core/base/types.hpp"
 
+/// A function of one row, out of line on purpose: every caller runs the same instructions, so the
+/// compiler's choice of fused operations cannot give the decoder and the trainer different bits.
+#define MOTLEY_ROW_FUNCTION KOKKOS_FUNCTION inline __attribute__((noinline))
+
 namespace motley {
 
 KOKKOS_INLINE_FUNCTION float exp_value(float x) {

@@ -1,0 +1,304 @@
+#pragma once
+/// Forward and backward pass of a tile. Device code: one team, all layers.
+
+#include "models/layers.hpp"
+#include "models/tile.hpp"
+
+namespace motley {
+
+namespace detail {
+
+/// Keys and values of a stream's layer, `n` positions of them, for kv head h.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION Segment<Scalar> segment(const Net& net, const Tile<Scalar>& t, int layer, int stream,
+                                               int h, int n) {
+  const int hd = net.head_dim();
+  const int kvw = net.kv_width();
+  const std::int64_t kv = layer * t.kv_stride;
+  const std::int64_t transposed = (std::int64_t{stream} * kvw + h * hd) * t.cap16();
+  const std::int64_t natural = std::int64_t{stream} * t.shape.capacity * kvw + h * hd;
+  Segment<Scalar> s;
+  s.key_t = t.key_t + kv + transposed;
+  s.value = t.value + kv + natural;
+  s.key = t.shape.training ? t.key + kv + natural : nullptr;
+  s.value_t = t.shape.training ? t.value_t + kv + transposed : nullptr;
+  s.n = n;
+  return s;
+}
+
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION int position(const Tile<Scalar>& t, int row) {
+  const int parent = t.parent[t.stream[row]];
+  return t.index[row] + (parent >= 0 ? t.length[parent] : 0);
+}
+
+/// Positions of its own stream that a row attends to.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION int own_span(const Net& net, const Tile<Scalar>& t, int row) {
+  return net.causal ? t.index[row] + 1 : t.length[t.stream[row]];
+}
+
+/// Rotates queries and keys of all rows and writes keys and values to the store.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void store_keys(const Team& team, const Net& net, const Tile<Scalar>& t, int layer,
+                                       const Scalar* rope) {
+  const int hd = net.head_dim();
+  const int kvw = net.kv_width();
+  const int ld = net.qkv_ld();
+  const std::int64_t kv = layer * t.kv_stride;
+  Scalar* qkv = t.qkv + layer * t.layer_stride;
+  team_for(team, t.rows, [&](int i) {
+    const Scalar* table = rope + position(t, i) * hd;
+    Scalar* row = qkv + std::int64_t{i} * ld;
+    for (int h = 0; h < net.heads; ++h) rotate(row + h * hd, table, hd, Scalar(1));
+    for (int h = 0; h < net.kv_heads; ++h) rotate(row + net.width + h * hd, table, hd, Scalar(1));
+    const Scalar* k = row + net.width;
+    const Scalar* v = k + kvw;
+    const int stream = t.stream[i];
+    const int at = t.index[i];
+    const std::int64_t transposed = kv + std::int64_t{stream} * kvw * t.cap16() + at;
+    const std::int64_t natural = kv + (std::int64_t{stream} * t.shape.capacity + at) * kvw;
+    for (int d = 0; d < kvw; ++d) t.key_t[transposed + std::int64_t{d} * t.cap16()] = k[d];
+    for (int d = 0; d < kvw; ++d) t.value[natural + d] = v[d];
+    if (t.shape.training) {
+      for (int d = 0; d < kvw; ++d) t.key[natural + d] = k[d];
+      for (int d = 0; d < kvw; ++d) t.value_t[transposed + std::int64_t{d} * t.cap16()] = v[d];
+    }
+  });
+}
+
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void attention(const Team& team, const Net& net, const Tile<Scalar>& t, int layer) {
+  const int hd = net.head_dim();
+  const int share = net.heads / net.kv_heads;
+  const Scalar scale = Scalar(1) / Kokkos::sqrt(Scalar(hd));
+  const std::int64_t at = layer * t.layer_stride;
+  team_for(team, t.rows * net.heads, [&](int job) {
+    const int i = job / net.heads;
+    const int h = job % net.heads;
+    const int stream = t.stream[i];
+    const int parent = t.parent[stream];
+    const auto prompt = segment(net, t, layer, parent >= 0 ? parent : 0, h / share, parent >= 0 ? t.length[parent] : 0);
+    const auto own = segment(net, t, layer, stream, h / share, own_span(net, t, i));
+    t.row_lse[at + job] = attend(t.qkv + at + std::int64_t{i} * net.qkv_ld() + h * hd, prompt, own, t.cap16(),
+                                 net.kv_width(), hd, scale, t.score + std::int64_t{job} * 2 * t.cap16(),
+                                 t.attended + at + std::int64_t{i} * net.width + h * hd);
+  });
+}
+
+}  // namespace detail
+
+/// Rows -> final normalised states `t.hidden` [rows,D]; keys and values of the rows join the store.
+/// Rows of a stream must come in order of index, after their prompt's rows or in a later call.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scalar* params,
+                                    const Scalar* packed, const Scalar* rope, const Tile<Scalar>& t) {
+  const int D = net.width;
+  const int M = t.rows;
+  const Scalar eps = static_cast<Scalar>(net.norm_eps);
+  team_for(team, M, D, [&](int i, int d) {
+    t.x[std::int64_t{i} * D + d] = params[net.embed + std::int64_t{t.token[i]} * D + d];
+  });
+  for (int l = 0; l < net.layers; ++l) {
+    const std::int64_t at = l * t.layer_stride;
+    const std::int64_t w = l * net.layer_stride;
+    const std::int64_t p = l * net.packed_layer_stride;
+    Scalar* x = t.x + at;
+    Scalar* x_mid = t.x_mid + at;
+    Scalar* gate_up = t.gate_up + at;
+    Scalar* act = t.act + at;
+    Scalar* next = l + 1 < net.layers && t.shape.training ? t.x + at + t.layer_stride : t.x_out;
+
+    team_for(team, M, [&](int i) {
+      t.inv1[at + i] = rms_norm(x + std::int64_t{i} * D, params + net.layer0.norm1 + w, D, eps,
+                                t.h1 + at + std::int64_t{i} * D);
+    });
+    tile_gemm(team, M, net.qkv_ld(), D, t.h1 + at, D, 1, packed + net.layer0.qkv_t + p, net.qkv_ld(),
+              t.qkv + at, net.qkv_ld(), false);
+    detail::store_keys(team, net, t, l, rope);
+    detail::attention(team, net, t, l);
+    team_for(team, M, D, [&](int i, int d) { x_mid[std::int64_t{i} * D + d] = x[std::int64_t{i} * D + d]; });
+    tile_gemm(team, M, D, D, t.attended + at, D, 1, packed + net.layer0.o_t + p, net.width_ld(), x_mid, D, true);
+    team_for(team, M, [&](int i) {
+      t.inv2[at + i] = rms_norm(x_mid + std::int64_t{i} * D, params + net.layer0.norm2 + w, D, eps,
+                                t.h2 + at + std::int64_t{i} * D);
+    });
+    tile_gemm(team, M, net.gate_up_ld(), D, t.h2 + at, D, 1, packed + net.layer0.gate_up_t + p,
+              net.gate_up_ld(), gate_up, net.gate_up_ld(), false);
+    team_for(team, M, [&](int i) {
+      const Scalar* row = gate_up + std::int64_t{i} * net.gate_up_ld();
+      swiglu(row, row + net.ff, net.ff, act + std::int64_t{i} * net.ff);
+    });
+    team_for(team, M, D, [&](int i, int d) { next[std::int64_t{i} * D + d] = x_mid[std::int64_t{i} * D + d]; });
+    tile_gemm(team, M, D, net.ff, act, net.ff, 1, packed + net.layer0.down_t + p, net.width_ld(), next, D, true);
+  }
+  team_for(team, M, [&](int i) {
+    t.inv_out[i] = rms_norm(t.x_out + std::int64_t{i} * D, params + net.norm, D, eps, t.hidden + std::int64_t{i} * D);
+  });
+}
+
+/// Logits of rows [first, first + count), count <= head_rows, from `hidden`, into `logits`.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void head(const Team& team, const Net& net, const Scalar* packed, const Scalar* hidden,
+                                 int first, int count, Scalar* logits) {
+  tile_gemm(team, count, net.vocab_ld(), net.width, hidden + std::int64_t{first} * net.width, net.width, 1,
+            packed + net.head_t, net.vocab_ld(), logits, net.vocab_ld(), false);
+}
+
+/// Gradient of the head for rows [first, first + count): dhidden = dlogits W, dW += dlogits^T hidden.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void head_backward(const Team& team, const Net& net, const Scalar* params,
+                                          const Tile<Scalar>& t, int first, int count, const Scalar* dlogits,
+                                          Scalar* grad) {
+  const int D = net.width;
+  tile_gemm(team, count, D, net.vocab, dlogits, net.vocab_ld(), 1, params + net.head, D,
+            t.dh + std::int64_t{first} * D, D, false);
+  tile_gemm(team, net.vocab, D, count, dlogits, 1, net.vocab_ld(), t.hidden + std::int64_t{first} * D, D,
+            grad + net.head, D, true);
+}
+
+namespace detail {
+
+/// grad[d] += sum over rows, in order, of dy * x * inv: the gain of an RMSNorm.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void gain_gradient(const Team& team, int rows, int D, const Scalar* x, const Scalar* inv,
+                                          const Scalar* dy, Scalar* grad) {
+  KOKKOS_IF_ON_HOST((for (int i = 0; i < rows; ++i) {
+    const Scalar* xi = x + std::int64_t{i} * D;
+    const Scalar* dyi = dy + std::int64_t{i} * D;
+    for (int d = 0; d < D; ++d) grad[d] += dyi[d] * xi[d] * inv[i];
+  }))
+  KOKKOS_IF_ON_DEVICE((team_for(team, D, [&](int d) {
+    for (int i = 0; i < rows; ++i)
+      grad[d] += dy[std::int64_t{i} * D + d] * x[std::int64_t{i} * D + d] * inv[i];
+  });))
+  team.team_barrier();
+}
+
+/// Attention backward of a layer: t.dh holds d attended; writes t.dqkv (rotated frame undone).
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void attention_backward(const Team& team, const Net& net, const Tile<Scalar>& t, int layer,
+                                               const Scalar* rope) {
+  const int hd = net.head_dim();
+  const int kvw = net.kv_width();
+  const int ld = net.qkv_ld();
+  const int share = net.heads / net.kv_heads;
+  const Scalar scale = Scalar(1) / Kokkos::sqrt(Scalar(hd));
+  const std::int64_t at = layer * t.layer_stride;
+  const int used = t.shape.max_streams * t.shape.capacity;
+  team_for(team, used, kvw, [&](int i, int d) {
+    t.dkey[std::int64_t{i} * kvw + d] = Scalar(0);
+    t.dvalue[std::int64_t{i} * kvw + d] = Scalar(0);
+  });
+  // One thread per key-value head walks all rows in order: rows of a stream add to the same keys,
+  // and the order of these sums must not depend on the team.
+  team_for(team, net.kv_heads, [&](int kvh) {
+    Scalar* p = t.score + std::int64_t{kvh} * 2 * t.cap16();
+    Scalar* ds = p + t.cap16();
+    for (int i = 0; i < t.rows; ++i) {
+      const int stream = t.stream[i];
+      const int parent = t.parent[stream];
+      const auto own = segment(net, t, layer, stream, kvh, own_span(net, t, i));
+      const std::int64_t own_at = std::int64_t{stream} * t.shape.capacity * kvw + kvh * hd;
+      for (int h = kvh * share; h < (kvh + 1) * share; ++h) {
+        const Scalar* q = t.qkv + at + std::int64_t{i} * ld + h * hd;
+        const Scalar* out = t.attended + at + std::int64_t{i} * net.width + h * hd;
+        const Scalar* dout = t.dh + std::int64_t{i} * net.width + h * hd;
+        Scalar* dq = t.dqkv + std::int64_t{i} * ld + h * hd;
+        const Scalar lse = t.row_lse[at + i * net.heads + h];
+        Scalar delta = 0;
+        for (int d = 0; d < hd; ++d) {
+          delta += dout[d] * out[d];
+          dq[d] = Scalar(0);
+        }
+        if (parent >= 0) {
+          const auto prompt = segment(net, t, layer, parent, kvh, t.length[parent]);
+          const std::int64_t prompt_at = std::int64_t{parent} * t.shape.capacity * kvw + kvh * hd;
+          attend_segment_backward(q, prompt, t.cap16(), kvw, hd, scale, lse, delta, dout, p, ds, dq,
+                                  t.dkey + prompt_at, t.dvalue + prompt_at);
+        }
+        attend_segment_backward(q, own, t.cap16(), kvw, hd, scale, lse, delta, dout, p, ds, dq,
+                                t.dkey + own_at, t.dvalue + own_at);
+      }
+    }
+  });
+  team_for(team, t.rows, [&](int i) {
+    const Scalar* table = rope + position(t, i) * hd;
+    Scalar* row = t.dqkv + std::int64_t{i} * ld;
+    const std::int64_t from = (std::int64_t{t.stream[i]} * t.shape.capacity + t.index[i]) * kvw;
+    for (int d = 0; d < kvw; ++d) row[net.width + d] = t.dkey[from + d];
+    for (int d = 0; d < kvw; ++d) row[net.width + kvw + d] = t.dvalue[from + d];
+    for (int h = 0; h < net.heads; ++h) rotate(row + h * hd, table, hd, Scalar(-1));
+    for (int h = 0; h < net.kv_heads; ++h) rotate(row + net.width + h * hd, table, hd, Scalar(-1));
+  });
+}
+
+}  // namespace detail
+
+/// Backward pass of the rows of the last forward call (training tile). Takes d hidden in t.dh and
+/// adds to `grad`, one row of a gradient arena.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void backward(const Team& team, const Net& net, const Scalar* params, const Scalar* rope,
+                                     const Tile<Scalar>& t, Scalar* grad) {
+  const int D = net.width;
+  const int F = net.ff;
+  const int M = t.rows;
+  const int gu = net.gate_up_ld();
+  const int ld = net.qkv_ld();
+  const int kvw = net.kv_width();
+  detail::gain_gradient(team, M, D, t.x_out, t.inv_out, t.dh, grad + net.norm);
+  team_for(team, M, [&](int i) {
+    Scalar* dx = t.dx + std::int64_t{i} * D;
+    for (int d = 0; d < D; ++d) dx[d] = Scalar(0);
+    rms_norm_backward(t.x_out + std::int64_t{i} * D, params + net.norm, t.inv_out[i], t.dh + std::int64_t{i} * D, D, dx);
+  });
+  for (int l = net.layers - 1; l >= 0; --l) {
+    const std::int64_t at = l * t.layer_stride;
+    const std::int64_t w = l * net.layer_stride;
+    const NetLayer& n = net.layer0;
+    // SwiGLU block
+    tile_gemm(team, M, F, D, t.dx, D, 1, params + n.down + w, F, t.dact, F, false);
+    tile_gemm(team, D, F, M, t.dx, 1, D, t.act + at, F, grad + n.down + w, F, true);
+    team_for(team, M, [&](int i) {
+      const Scalar* row = t.gate_up + at + std::int64_t{i} * gu;
+      Scalar* out = t.dgate_up + std::int64_t{i} * gu;
+      swiglu_backward(row, row + F, t.dact + std::int64_t{i} * F, F, out, out + F);
+    });
+    tile_gemm(team, F, D, M, t.dgate_up, 1, gu, t.h2 + at, D, grad + n.gate + w, D, true);
+    tile_gemm(team, F, D, M, t.dgate_up + F, 1, gu, t.h2 + at, D, grad + n.up + w, D, true);
+    tile_gemm(team, M, D, F, t.dgate_up, gu, 1, params + n.gate + w, D, t.dh, D, false);
+    tile_gemm(team, M, D, F, t.dgate_up + F, gu, 1, params + n.up + w, D, t.dh, D, true);
+    detail::gain_gradient(team, M, D, t.x_mid + at, t.inv2 + at, t.dh, grad + n.norm2 + w);
+    team_for(team, M, [&](int i) {
+      rms_norm_backward(t.x_mid + at + std::int64_t{i} * D, params + n.norm2 + w, t.inv2[at + i],
+                        t.dh + std::int64_t{i} * D, D, t.dx + std::int64_t{i} * D);
+    });
+    // attention block
+    tile_gemm(team, D, D, M, t.dx, 1, D, t.attended + at, D, grad + n.o + w, D, true);
+    tile_gemm(team, M, D, D, t.dx, D, 1, params + n.o + w, D, t.dh, D, false);
+    detail::attention_backward(team, net, t, l, rope);
+    tile_gemm(team, D, D, M, t.dqkv, 1, ld, t.h1 + at, D, grad + n.q + w, D, true);
+    tile_gemm(team, kvw, D, M, t.dqkv + D, 1, ld, t.h1 + at, D, grad + n.k + w, D, true);
+    tile_gemm(team, kvw, D, M, t.dqkv + D + kvw, 1, ld, t.h1 + at, D, grad + n.v + w, D, true);
+    tile_gemm(team, M, D, D, t.dqkv, ld, 1, params + n.q + w, D, t.dh, D, false);
+    tile_gemm(team, M, D, kvw, t.dqkv + D, ld, 1, params + n.k + w, D, t.dh, D, true);
+    tile_gemm(team, M, D, kvw, t.dqkv + D + kvw, ld, 1, params + n.v + w, D, t.dh, D, true);
+    detail::gain_gradient(team, M, D, t.x + at, t.inv1 + at, t.dh, grad + n.norm1 + w);
+    team_for(team, M, [&](int i) {
+      rms_norm_backward(t.x + at + std::int64_t{i} * D, params + n.norm1 + w, t.inv1[at + i],
+                        t.dh + std::int64_t{i} * D, D, t.dx + std::int64_t{i} * D);
+    });
+  }
+  // Embedding: rows with the same token add up in row order, so rows are the outer loop.
+  KOKKOS_IF_ON_HOST((for (int i = 0; i < M; ++i) {
+    Scalar* row = grad + net.embed + std::int64_t{t.token[i]} * D;
+    for (int d = 0; d < D; ++d) row[d] += t.dx[std::int64_t{i} * D + d];
+  }))
+  KOKKOS_IF_ON_DEVICE((team_for(team, D, [&](int d) {
+    for (int i = 0; i < M; ++i)
+      grad[net.embed + std::int64_t{t.token[i]} * D + d] += t.dx[std::int64_t{i} * D + d];
+  });))
+  team.team_barrier();
+}
+
+}  // namespace motley

@@ -1,0 +1,379 @@
+#include "models/policy.hpp"
+
+#include <algorithm>
+
+#include "models/chunks.hpp"
+#include "models/pass.hpp"
+
+namespace motley {
+
+namespace {
+
+/// Rows a training tile aims at: large enough for the products, small enough for the second-level
+/// cache.
+constexpr int kTileRows = 192;
+
+}  // namespace
+
+PolicyTiling make_policy_tiling(const Net& net, int B, int G, int P, int T) {
+  PolicyTiling t{B, G, P, T};
+  const int fitting = std::max(1, (kTileRows - P) / std::max(1, T));
+  t.splits = (G + fitting - 1) / fitting;
+  t.completions = (G + t.splits - 1) / t.splits;
+  t.chunks = gradient_chunks(t.tiles(B), net.size);
+  return t;
+}
+
+template <class Scalar>
+std::size_t PolicyWorkspace<Scalar>::bytes() const {
+  return score.bytes() + train.bytes() + partial.span() * sizeof(Scalar) +
+         (sums.span() + ratio_max.span() + row_sums.span()) * sizeof(double);
+}
+
+template <class Scalar>
+PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int G, int P, int T, bool exact_kl) {
+  PolicyWorkspace<Scalar> w;
+  w.tiling = make_policy_tiling(net, B, G, P, T);
+  TileShape shape;
+  shape.max_rows = P + w.tiling.completions * std::max(1, T - 1);
+  shape.max_streams = 1 + w.tiling.completions;
+  shape.capacity = std::max(P, T);
+  w.score = make_tile_workspace<Scalar>("score_tokens", net, shape, R * w.tiling.tiles(B));
+  shape.training = true;
+  shape.reference = exact_kl;
+  w.train = make_tile_workspace<Scalar>("policy_gradient", net, shape, R * w.tiling.chunks);
+  w.partial = View3<Scalar>("motley::policy::partial", R, w.tiling.chunks, net.size);
+  w.sums = View3<double>("motley::policy::sums", R, w.tiling.chunks, kUpdateSums);
+  w.ratio_max = View2<double>("motley::policy::ratio_max", R, w.tiling.chunks);
+  w.row_sums = View3<double>("motley::policy::row_sums", w.train.slots, shape.head_rows, kUpdateSums + 1);
+  return w;
+}
+
+namespace {
+
+/// Completions [g0, g1) of group b: one tile.
+struct TileSpan {
+  int b, g0, g1;
+};
+
+KOKKOS_INLINE_FUNCTION TileSpan tile_span(const PolicyTiling& t, int b_first, int tile) {
+  const int split = tile % t.splits;
+  const int g0 = split * t.completions;
+  const int g1 = g0 + t.completions < t.G ? g0 + t.completions : t.G;
+  return {b_first + tile / t.splits, g0, g1};
+}
+
+/// Fills the rows of a tile: the prompt's tokens, then of each completion all tokens but the last,
+/// whose state predicts nothing.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void load_group(const Team& team, const RolloutBuffer& buffer, int r, const TileSpan& span,
+                                       Tile<Scalar>& tile) {
+  const int prompt_length = buffer.prompt_length(r, span.b);
+  team_for(team, prompt_length, [&](int p) {
+    tile.token[p] = buffer.prompt(r, span.b, p);
+    tile.stream[p] = 0;
+    tile.index[p] = p;
+  });
+  team_for(team, 1, [&](int) {
+    tile.parent[0] = -1;
+    tile.length[0] = prompt_length;
+  });
+  int rows = prompt_length;
+  for (int g = span.g0; g < span.g1; ++g) {
+    const int stream = 1 + g - span.g0;
+    const int length = buffer.length(r, span.b, g);
+    team_for(team, 1, [&](int) {
+      tile.parent[stream] = 0;
+      tile.length[stream] = length;
+    });
+    const int inputs = length > 0 ? length - 1 : 0;
+    team_for(team, inputs, [&](int t) {
+      tile.token[rows + t] = buffer.token(r, span.b, g, t);
+      tile.stream[rows + t] = stream;
+      tile.index[rows + t] = t;
+    });
+    rows += inputs;
+  }
+  tile.rows = rows;
+}
+
+}  // namespace
+
+template <class Scalar>
+struct ScoreKernel {
+  Net net;
+  Weights<Scalar> weights;
+  TileWorkspace<Scalar> workspace;
+  PolicyTiling tiling;
+  ConstView1<LossParams> params;
+  RolloutBuffer buffer;
+  ConstView1<int> active;
+  View4<float> log_prob;
+  int jobs, tiles;
+
+  KOKKOS_INLINE_FUNCTION void write(int r, int b, int g, int t, const Scalar* row, const RowSoftmax<Scalar>& s) const {
+    if (t < buffer.length(r, b, g))
+      log_prob(r, b, g, t) = static_cast<float>(s.log_prob(row[buffer.token(r, b, g, t)]));
+  }
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const int slot = team.league_rank();
+    Tile<Scalar> tile{};
+    std::int64_t ints = 0;
+    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile, ints);
+    for (int job = take_job(team, workspace.next_job.data()); job < jobs;
+         job = take_job(team, workspace.next_job.data())) {
+      const int r = job / tiles;
+      if (active(r) == 0) continue;
+      const TileSpan span = tile_span(tiling, 0, job % tiles);
+      team_for(team, span.g1 - span.g0, tiling.T,
+               [&](int i, int t) { log_prob(r, span.b, span.g0 + i, t) = 0.0f; });
+      load_group(team, buffer, r, span, tile);
+      forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
+      const int last_prompt = buffer.prompt_length(r, span.b) - 1;
+      const Scalar inv_temperature = static_cast<Scalar>(params(r).inv_temperature);
+      for (int first = last_prompt; first < tile.rows; first += tile.shape.head_rows) {
+        const int count = first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
+        head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
+        team_for(team, count, [&](int i) {
+          Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
+          const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
+          const int stream = tile.stream[first + i];
+          if (stream == 0) {
+            for (int g = span.g0; g < span.g1; ++g) write(r, span.b, g, 0, row, softmax);
+          } else {
+            write(r, span.b, span.g0 + stream - 1, tile.index[first + i] + 1, row, softmax);
+          }
+        });
+      }
+    }
+  }
+};
+
+template <class Scalar>
+void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
+                  const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
+                  const RolloutBuffer& buffer, const ConstView1<int>& active, const View4<float>& log_prob) {
+  const int R = buffer.shape.R;
+  const int tiles = workspace.tiling.tiles(buffer.shape.B);
+  Kokkos::deep_copy(exec, workspace.score.next_job, 0);
+  const ScoreKernel<Scalar> kernel{net,    weights, workspace.score, workspace.tiling, params,
+                                   buffer, active,  log_prob,        R * tiles,        tiles};
+  Kokkos::parallel_for("motley::models::score_tokens", tile_policy(exec, workspace.score.slots), kernel);
+}
+
+/// Forward, loss and backward of the tiles of one chunk.
+template <class Scalar>
+struct GradientKernel {
+  Net net;
+  Weights<Scalar> weights, reference;
+  PolicyWorkspace<Scalar> workspace;
+  ConstView1<LossParams> params;
+  RolloutBuffer buffer;
+  ConstView3<Scalar> weight;
+  View1<StatusWord> status;
+  int jobs, b_first, tile_first, tile_last;
+
+  KOKKOS_INLINE_FUNCTION bool exact_kl(int r) const {
+    return params(r).kl_coef != 0.0 && params(r).kl_estimator == KlEstimator::exact;
+  }
+
+  /// One prediction: adds its terms to `sums` and turns `row` (scaled logits) into its gradient.
+  KOKKOS_INLINE_FUNCTION void token_gradient(int r, int b, int g, int t, Scalar* row,
+                                             const RowSoftmax<Scalar>& softmax, Scalar entropy,
+                                             const Scalar* ref_row, const RowSoftmax<Scalar>& ref,
+                                             Scalar kl_value, double* sums) const {
+    const LossParams& p = params(r);
+    const int token = buffer.token(r, b, g, t);
+    const Scalar share = weight(r, b, g);
+    const Scalar new_log_prob = softmax.log_prob(row[token]);
+    const Scalar old_log_prob = buffer.old_log_prob(r, b, g, t);
+    const Scalar ref_log_prob = buffer.ref_log_prob(r, b, g, t);
+    const TokenLoss<Scalar> loss =
+        token_loss(p, new_log_prob, old_log_prob, ref_log_prob, static_cast<Scalar>(buffer.advantage(r, b, g)));
+    if (!Kokkos::isfinite(new_log_prob) || !Kokkos::isfinite(loss.policy))
+      report(status, r, Stage::policy_gradient, b, g, t);
+    const auto add = [&](UpdateSum which, double value) { sums[static_cast<int>(which)] += value; };
+    const double kl = ref_row != nullptr ? double(kl_value) : double(loss.kl);
+    add(UpdateSum::tokens, 1.0);
+    add(UpdateSum::loss, double(share) * (double(loss.policy) + p.kl_coef * kl - p.entropy_coef * double(entropy)));
+    add(UpdateSum::policy_loss, double(share) * double(loss.policy));
+    add(UpdateSum::kl_old, double(old_log_prob) - double(new_log_prob));
+    if (p.kl_coef != 0.0) {
+      const double d = double(new_log_prob) - double(ref_log_prob);
+      const double x = -d < -20.0 ? -20.0 : (-d > 20.0 ? 20.0 : -d);
+      const double k3 = Kokkos::exp(x) - x - 1.0;
+      add(UpdateSum::kl_k1, d);
+      add(UpdateSum::kl_k2, 0.5 * d * d);
+      add(UpdateSum::kl_k3, k3 > 10.0 ? 10.0 : k3);
+      add(UpdateSum::kl_abs, d < 0.0 ? -d : d);
+      if (ref_row != nullptr) add(UpdateSum::kl_exact, double(kl_value));
+    }
+    add(UpdateSum::entropy, double(entropy));
+    add(UpdateSum::ratio, double(loss.ratio));
+    add(UpdateSum::clip_low, loss.clipped_low ? 1.0 : 0.0);
+    add(UpdateSum::clip_high, loss.clipped_high ? 1.0 : 0.0);
+    add(UpdateSum::clip_dual, loss.clipped_dual ? 1.0 : 0.0);
+    if (double(loss.ratio) > sums[kUpdateSums]) sums[kUpdateSums] = double(loss.ratio);
+    row_loss_gradient(p, row, net.vocab, softmax, token, loss.d_log_prob, entropy, ref_row, ref, kl_value, share);
+  }
+
+  /// Logits -> losses -> gradient of the logits, for one row of the head's block.
+  KOKKOS_INLINE_FUNCTION void row_gradient(int r, const TileSpan& span, const Tile<Scalar>& tile, int first, int i,
+                                           double* sums) const {
+    const int V = net.vocab;
+    const Scalar inv_temperature = static_cast<Scalar>(params(r).inv_temperature);
+    Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
+    for (int k = 0; k <= kUpdateSums; ++k) sums[k] = 0.0;
+    const auto softmax = scale_and_normalise(row, V, inv_temperature);
+    const Scalar entropy = row_entropy(row, V, softmax);
+    Scalar* ref_row = nullptr;
+    RowSoftmax<Scalar> ref{};
+    Scalar kl_value = 0;
+    if (exact_kl(r)) {
+      ref_row = tile.ref_logits + std::int64_t{i} * net.vocab_ld();
+      ref = scale_and_normalise(ref_row, V, inv_temperature);
+      kl_value = row_kl(row, softmax, ref_row, ref, V);
+    }
+    const int stream = tile.stream[first + i];
+    if (stream > 0) {
+      token_gradient(r, span.b, span.g0 + stream - 1, tile.index[first + i] + 1, row, softmax, entropy, ref_row, ref,
+                     kl_value, sums);
+      return;
+    }
+    // The prompt's last row predicts the first token of every completion: its gradient is their sum.
+    Scalar* copy = tile.logits + std::int64_t{tile.shape.head_rows} * net.vocab_ld();
+    Scalar* total = copy + net.vocab_ld();
+    for (int v = 0; v < V; ++v) total[v] = Scalar(0);
+    for (int g = span.g0; g < span.g1; ++g) {
+      if (buffer.length(r, span.b, g) == 0) continue;
+      for (int v = 0; v < V; ++v) copy[v] = row[v];
+      token_gradient(r, span.b, g, 0, copy, softmax, entropy, ref_row, ref, kl_value, sums);
+      for (int v = 0; v < V; ++v) total[v] += copy[v];
+    }
+    for (int v = 0; v < V; ++v) row[v] = total[v];
+  }
+
+  KOKKOS_INLINE_FUNCTION void tile_gradient(const Team& team, int r, const TileSpan& span, Tile<Scalar>& tile,
+                                            Scalar* grad, double* sums, double* ratio_max) const {
+    load_group(team, buffer, r, span, tile);
+    if (exact_kl(r)) {
+      forward(team, net, &reference.params(r, 0), &reference.packed(r, 0), reference.rope.data(), tile);
+      team_for(team, tile.rows, net.width, [&](int i, int d) {
+        tile.ref_hidden[std::int64_t{i} * net.width + d] = tile.hidden[std::int64_t{i} * net.width + d];
+      });
+    }
+    forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
+    const int last_prompt = buffer.prompt_length(r, span.b) - 1;
+    team_for(team, last_prompt, net.width,
+             [&](int i, int d) { tile.dh[std::int64_t{i} * net.width + d] = Scalar(0); });
+    const int slot = team.league_rank();
+    for (int first = last_prompt; first < tile.rows; first += tile.shape.head_rows) {
+      const int count = first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
+      head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
+      if (exact_kl(r)) head(team, net, &reference.packed(r, 0), tile.ref_hidden, first, count, tile.ref_logits);
+      team_for(team, count, [&](int i) { row_gradient(r, span, tile, first, i, &workspace.row_sums(slot, i, 0)); });
+      team_for(team, 1, [&](int) {
+        for (int i = 0; i < count; ++i) {
+          for (int k = 0; k < kUpdateSums; ++k) sums[k] += workspace.row_sums(slot, i, k);
+          const double top = workspace.row_sums(slot, i, kUpdateSums);
+          if (top > *ratio_max) *ratio_max = top;
+        }
+      });
+      head_backward(team, net, &weights.params(r, 0), tile, first, count, tile.logits, grad);
+    }
+    backward(team, net, &weights.params(r, 0), weights.rope.data(), tile, grad);
+  }
+
+  KOKKOS_INLINE_FUNCTION bool contributes(int r, const TileSpan& span) const {
+    for (int g = span.g0; g < span.g1; ++g)
+      if (weight(r, span.b, g) != Scalar(0)) return true;
+    return false;
+  }
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const int slot = team.league_rank();
+    const int chunks = workspace.tiling.chunks;
+    Tile<Scalar> tile{};
+    std::int64_t ints = 0;
+    const auto& slots = workspace.train;
+    lay_out_tile(net, slots.shape, &slots.memory(slot, 0), &slots.ints(slot, 0), tile, ints);
+    for (int job = take_job(team, slots.next_job.data()); job < jobs; job = take_job(team, slots.next_job.data())) {
+      const int r = job / chunks;
+      const int c = job % chunks;
+      Scalar* grad = &workspace.partial(r, c, 0);
+      double* sums = &workspace.sums(r, c, 0);
+      double* ratio_max = &workspace.ratio_max(r, c);
+      if (tile_first == 0) {
+        team_for(team, static_cast<int>(net.size), [&](int n) { grad[n] = Scalar(0); });
+        team_for(team, kUpdateSums, [&](int k) { sums[k] = 0.0; });
+        team_for(team, 1, [&](int) { *ratio_max = 0.0; });
+      }
+      // Tiles c, c + chunks, ... in increasing order, whatever the micro-batches.
+      for (int i = tile_first + (c - tile_first % chunks + chunks) % chunks; i < tile_last; i += chunks) {
+        const TileSpan span = tile_span(workspace.tiling, b_first, i);
+        if (contributes(r, span)) tile_gradient(team, r, span, tile, grad, sums, ratio_max);
+      }
+    }
+  }
+};
+
+namespace {
+
+void sum_updates(const Exec& exec, const View3<double>& partial, const View2<double>& partial_max,
+                 const View2<double>& sums, const View1<double>& ratio_max) {
+  const int chunks = static_cast<int>(partial.extent(1));
+  Kokkos::parallel_for(
+      "motley::models::sum_updates", Kokkos::RangePolicy<Exec>(exec, 0, partial.extent(0)),
+      KOKKOS_LAMBDA(const int r) {
+        for (int k = 0; k < kUpdateSums; ++k) {
+          double sum = 0.0;
+          for (int c = 0; c < chunks; ++c) sum += partial(r, c, k);
+          sums(r, k) = sum;
+        }
+        double top = 0.0;
+        for (int c = 0; c < chunks; ++c) top = partial_max(r, c) > top ? partial_max(r, c) : top;
+        ratio_max(r) = top;
+      });
+}
+
+}  // namespace
+
+template <class Scalar>
+void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
+                     const Weights<Scalar>& reference, const PolicyWorkspace<Scalar>& workspace,
+                     const ConstView1<LossParams>& params, const RolloutBuffer& buffer,
+                     const ConstView3<Scalar>& weight, const Minibatch& minibatch,
+                     const View2<Scalar>& gradient, const View2<double>& sums,
+                     const View1<double>& ratio_max, const View1<StatusWord>& status) {
+  const int R = buffer.shape.R;
+  require_extents(weight, "policy_gradient", "weight", "[R,B,G]", R, buffer.shape.B, buffer.shape.G);
+  require_extents(gradient, "policy_gradient", "gradient", "[R,N]", R, net.size);
+  const int tiles = workspace.tiling.tiles(minibatch.b_last - minibatch.b_first);
+  const int micro = std::clamp(minibatch.micro_batches, 1, std::max(1, tiles));
+  for (int m = 0; m < micro; ++m) {
+    Kokkos::deep_copy(exec, workspace.train.next_job, 0);
+    const GradientKernel<Scalar> kernel{net,    weights, reference, workspace, params, buffer, weight, status,
+                                        R * workspace.tiling.chunks, minibatch.b_first,
+                                        tiles * m / micro, tiles * (m + 1) / micro};
+    Kokkos::parallel_for("motley::models::policy_gradient", tile_policy(exec, workspace.train.slots), kernel);
+  }
+  sum_chunks_of_gradient(exec, workspace.partial, gradient);
+  sum_updates(exec, workspace.sums, workspace.ratio_max, sums, ratio_max);
+}
+
+#define MOTLEY_INSTANTIATE(Scalar)                                                                              \
+  template struct PolicyWorkspace<Scalar>;                                                                      \
+  template PolicyWorkspace<Scalar> make_policy_workspace<Scalar>(const Net&, int, int, int, int, int, bool);    \
+  template void score_tokens<Scalar>(const Exec&, const Net&, const Weights<Scalar>&,                           \
+                                     const PolicyWorkspace<Scalar>&, const ConstView1<LossParams>&,             \
+                                     const RolloutBuffer&, const ConstView1<int>&, const View4<float>&);        \
+  template void policy_gradient<Scalar>(                                                                        \
+      const Exec&, const Net&, const Weights<Scalar>&, const Weights<Scalar>&, const PolicyWorkspace<Scalar>&,  \
+      const ConstView1<LossParams>&, const RolloutBuffer&, const ConstView3<Scalar>&, const Minibatch&,         \
+      const View2<Scalar>&, const View2<double>&, const View1<double>&, const View1<StatusWord>&);
+MOTLEY_INSTANTIATE(float)
+MOTLEY_INSTANTIATE(double)
+#undef MOTLEY_INSTANTIATE
+
+}  // namespace motley

@@ -1,0 +1,207 @@
+#include "models/rollout.hpp"
+
+#include <algorithm>
+
+#include "models/pass.hpp"
+#include "models/tasks/task.hpp"
+
+namespace motley {
+
+namespace {
+
+/// Completions decoded side by side: enough rows for the products, few enough for the cache.
+constexpr int kDecodeRows = 48;
+
+int groups_per_tile(int B, int G) { return std::clamp(kDecodeRows / std::max(1, G), 1, B); }
+
+}  // namespace
+
+RolloutOutput rollout_output(const RolloutBuffer& b) {
+  return {b.token, b.length, b.finish, b.sampler_log_prob, b.entropy, b.kept_mass};
+}
+
+template <class Scalar>
+TileWorkspace<Scalar> make_rollout_workspace(const Net& net, int R, int B, int G, int P, int T) {
+  const int groups = groups_per_tile(B, G);
+  TileShape shape;
+  shape.max_rows = groups * std::max(P, G);
+  shape.max_streams = groups * (1 + G);
+  shape.capacity = std::max(P, T);
+  return make_tile_workspace<Scalar>("rollout", net, shape, R * ((B + groups - 1) / groups));
+}
+
+/// Body of the kernel; a named functor because it is long.
+template <class Scalar>
+struct RolloutKernel {
+  Net net;
+  Weights<Scalar> weights;
+  TileWorkspace<Scalar> workspace;
+  RolloutKey key;
+  ConstView3<int> prompt;
+  ConstView2<int> prompt_length;
+  ConstView2<int> forced;
+  RolloutOutput out;
+  View1<StatusWord> status;
+  int jobs, jobs_per_replica, groups;
+
+  /// Draws token t of completion (b, g) from a row of scaled logits and records it.
+  KOKKOS_INLINE_FUNCTION void record(int r, int b, int g, int t, const Scalar* row,
+                                     const RowSoftmax<Scalar>& softmax, Scalar entropy) const {
+    const int G = static_cast<int>(out.token.extent(2));
+    const int T = static_cast<int>(out.token.extent(3));
+    const DrawKey draw{key.seed(r), key.stream, key.step};
+    const float u = draw_uniform(draw, static_cast<std::uint32_t>(b * G + g), static_cast<std::uint32_t>(t));
+    TokenDraw drawn = draw_token(row, net.vocab, softmax, key.sampling(r), u);
+    if (t < static_cast<int>(forced.extent(1)) && forced(b, t) >= 0) drawn = {forced(b, t), 1.0f};
+    const Scalar log_prob = softmax.log_prob(row[drawn.token]);
+    if (!Kokkos::isfinite(softmax.top) || !Kokkos::isfinite(softmax.log_sum))
+      report(status, r, Stage::rollout, b, g, t);
+    out.token(r, b, g, t) = drawn.token;
+    out.log_prob(r, b, g, t) = static_cast<float>(log_prob);
+    out.entropy(r, b, g, t) = static_cast<float>(entropy);
+    out.kept_mass(r, b, g, t) = drawn.kept_mass;
+    if (drawn.token == kEos || t == T - 1) {
+      out.length(r, b, g) = t + 1;
+      out.finish(r, b, g) = static_cast<int>(drawn.token == kEos ? Finish::eos : Finish::length);
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void clear(const Team& team, int r, int b, int nb) const {
+    const int G = static_cast<int>(out.token.extent(2));
+    const int T = static_cast<int>(out.token.extent(3));
+    team_for(team, nb * G, T, [&](int i, int t) {
+      out.token(r, b + i / G, i % G, t) = kPad;
+      out.log_prob(r, b + i / G, i % G, t) = 0.0f;
+      out.entropy(r, b + i / G, i % G, t) = 0.0f;
+      out.kept_mass(r, b + i / G, i % G, t) = 1.0f;
+    });
+    team_for(team, nb * G, [&](int i) { out.length(r, b + i / G, i % G) = 0; });
+  }
+
+  /// Prompt rows: every prompt of the tile at once, then token 0 of all completions.
+  KOKKOS_INLINE_FUNCTION void prefill(const Team& team, Tile<Scalar>& t, int r, int b0, int nb) const {
+    const int G = static_cast<int>(out.token.extent(2));
+    const Scalar* packed = &weights.packed(r, 0);
+    int rows = 0;
+    for (int i = 0; i < nb; ++i) {
+      const int length = prompt_length(r, b0 + i);
+      team_for(team, length, [&](int p) {
+        t.token[rows + p] = prompt(r, b0 + i, p);
+        t.stream[rows + p] = i;
+        t.index[rows + p] = p;
+      });
+      rows += length;
+    }
+    team_for(team, nb, [&](int i) {
+      t.parent[i] = -1;
+      t.length[i] = prompt_length(r, b0 + i);
+      for (int g = 0; g < G; ++g) t.parent[nb + i * G + g] = i;
+    });
+    t.rows = rows;
+    forward(team, net, &weights.params(r, 0), packed, weights.rope.data(), t);
+
+    // Only the last row of each prompt has a successor: move those states to the front. The target
+    // is never behind its source, so increasing order is safe.
+    for (int i = 0, last = -1; i < nb; ++i) {
+      last += prompt_length(r, b0 + i);
+      team_for(team, net.width, [&](int d) {
+        t.hidden[std::int64_t{i} * net.width + d] = t.hidden[std::int64_t{last} * net.width + d];
+      });
+    }
+    const Scalar inv_temperature = static_cast<Scalar>(inverse_temperature(key.sampling(r)));
+    for (int first = 0; first < nb; first += t.shape.head_rows) {
+      const int count = first + t.shape.head_rows < nb ? t.shape.head_rows : nb - first;
+      head(team, net, packed, t.hidden, first, count, t.logits);
+      team_for(team, count, [&](int i) {
+        Scalar* row = t.logits + std::int64_t{i} * net.vocab_ld();
+        const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
+        const Scalar entropy = row_entropy(row, net.vocab, softmax);
+        for (int g = 0; g < G; ++g) record(r, b0 + first + i, g, 0, row, softmax, entropy);
+      });
+    }
+  }
+
+  /// Rows of the completions that have not ended after t tokens; returns how many.
+  KOKKOS_INLINE_FUNCTION int gather_active(const Team& team, Tile<Scalar>& tile, int r, int b0, int nb, int t) const {
+    const int G = static_cast<int>(out.token.extent(2));
+    int active = 0;
+    Kokkos::single(
+        Kokkos::PerTeam(team),
+        [&](int& count) {
+          count = 0;
+          for (int i = 0; i < nb * G; ++i) {
+            if (out.length(r, b0 + i / G, i % G) > 0) continue;
+            tile.token[count] = out.token(r, b0 + i / G, i % G, t - 1);
+            tile.stream[count] = nb + i;
+            tile.index[count] = t - 1;
+            ++count;
+          }
+        },
+        active);
+    team.team_barrier();
+    return active;
+  }
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const int slot = team.league_rank();
+    const int B = static_cast<int>(out.token.extent(1));
+    const int G = static_cast<int>(out.token.extent(2));
+    const int T = static_cast<int>(out.token.extent(3));
+    Tile<Scalar> tile{};
+    std::int64_t ints = 0;
+    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile, ints);
+    for (int job = take_job(team, workspace.next_job.data()); job < jobs;
+         job = take_job(team, workspace.next_job.data())) {
+      const int r = job / jobs_per_replica;
+      const int b0 = (job % jobs_per_replica) * groups;
+      const int nb = b0 + groups < B ? groups : B - b0;
+      const Scalar inv_temperature = static_cast<Scalar>(inverse_temperature(key.sampling(r)));
+      clear(team, r, b0, nb);
+      prefill(team, tile, r, b0, nb);
+      for (int t = 1; t < T; ++t) {
+        tile.rows = gather_active(team, tile, r, b0, nb, t);
+        if (tile.rows == 0) break;
+        forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
+        for (int first = 0; first < tile.rows; first += tile.shape.head_rows) {
+          const int count = first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
+          head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
+          team_for(team, count, [&](int i) {
+            Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
+            const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
+            const Scalar entropy = row_entropy(row, net.vocab, softmax);
+            const int completion = tile.stream[first + i] - nb;
+            record(r, b0 + completion / G, completion % G, t, row, softmax, entropy);
+          });
+        }
+      }
+    }
+  }
+};
+
+template <class Scalar>
+void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
+             const TileWorkspace<Scalar>& workspace, const RolloutKey& key, const ConstView3<int>& prompt,
+             const ConstView2<int>& prompt_length, const ConstView2<int>& forced, const RolloutOutput& out,
+             const View1<StatusWord>& status) {
+  const int R = static_cast<int>(out.token.extent(0));
+  const int B = static_cast<int>(out.token.extent(1));
+  const int G = static_cast<int>(out.token.extent(2));
+  require_extents(prompt_length, "rollout", "prompt_length", "[R,B]", R, B);
+  const int groups = groups_per_tile(B, G);
+  const int per_replica = (B + groups - 1) / groups;
+  Kokkos::deep_copy(exec, workspace.next_job, 0);
+  const RolloutKernel<Scalar> kernel{net,    weights, workspace, key,         prompt, prompt_length,
+                                     forced, out,     status,    R * per_replica, per_replica, groups};
+  Kokkos::parallel_for("motley::models::rollout", tile_policy(exec, workspace.slots), kernel);
+}
+
+#define MOTLEY_INSTANTIATE(Scalar)                                                                         \
+  template TileWorkspace<Scalar> make_rollout_workspace<Scalar>(const Net&, int, int, int, int, int);      \
+  template void rollout<Scalar>(const Exec&, const Net&, const Weights<Scalar>&, const TileWorkspace<Scalar>&, \
+                                const RolloutKey&, const ConstView3<int>&, const ConstView2<int>&,         \
+                                const ConstView2<int>&, const RolloutOutput&, const View1<StatusWord>&);
+MOTLEY_INSTANTIATE(float)
+MOTLEY_INSTANTIATE(double)
+#undef MOTLEY_INSTANTIATE
+
+}  // namespace motley

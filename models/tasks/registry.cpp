@@ -1,0 +1,36 @@
+#include "core/base/error.hpp"
+#include "models/tasks/task.hpp"
+
+namespace motley {
+
+std::unique_ptr<Task> make_scratchpad(const TaskConfig& config, const std::vector<std::uint64_t>& seeds);
+
+namespace {
+
+struct Registration {
+  const char* name;
+  std::unique_ptr<Task> (*make)(const TaskConfig&, const std::vector<std::uint64_t>&);
+};
+
+/// A new task adds one line here.
+constexpr Registration kTasks[] = {
+    {"scratchpad", make_scratchpad},
+};
+
+}  // namespace
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const Registration& task : kTasks) names.emplace_back(task.name);
+  return names;
+}
+
+std::unique_ptr<Task> make_task(const TaskConfig& config, const std::vector<std::uint64_t>& seeds) {
+  for (const Registration& task : kTasks)
+    if (config.name == task.name) return task.make(config, seeds);
+  const auto names = task_names();
+  throw Error(ErrorKind::config, concat("task.name: unknown task \"", config.name, "\"; allowed: ", join(names),
+                                        did_you_mean(config.name, names)));
+}
+
+}  // namespace motley
