@@ -18,9 +18,10 @@
 namespace motley {
 
 struct Checkpoint {
-  std::int64_t step = 0;                    ///< steps done
-  std::map<std::string, std::string> meta;  ///< free texts; the keys `step`, `format` and `payload_sha256` are taken
-  std::vector<Tensor> tensors;              ///< weights, moments, RunFile::buffered_rows() per replica, ...
+  std::int64_t step = 0;  ///< steps done
+  std::map<std::string, std::string>
+      meta;  ///< free texts; the keys `step`, `format` and `payload_sha256` are taken
+  std::vector<Tensor> tensors;  ///< weights, moments, RunFile::buffered_rows() per replica, ...
 
   /// \throws Error(input) when there is no such tensor.
   const Tensor& tensor(std::string_view name) const;
@@ -35,8 +36,8 @@ struct SavedCheckpoint {
 
 /// Writes DIR/step-<step>.safetensors (making DIR when needed) and removes all but the newest
 /// `keep` (>= 1). \throws Error(io)
-SavedCheckpoint save_checkpoint(const std::filesystem::path& directory, const Checkpoint& checkpoint,
-                                int keep = 2);
+SavedCheckpoint save_checkpoint(const std::filesystem::path& directory,
+                                const Checkpoint& checkpoint, int keep = 2);
 
 /// One checkpoint, verified. \throws Error(input)
 Checkpoint load_checkpoint(const std::filesystem::path& path);

@@ -31,7 +31,9 @@ class Sha256 {
 };
 
 Digest sha256(const void* data, std::size_t size);
-inline Digest sha256(std::string_view text) { return sha256(text.data(), text.size()); }
+inline Digest sha256(std::string_view text) {
+  return sha256(text.data(), text.size());
+}
 
 /// 64 lower-case hexadecimal digits.
 std::string hex(const Digest& digest);

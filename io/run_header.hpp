@@ -36,12 +36,12 @@ struct LogOptions {
 
 /// Rows of /prompts. N prompts of at most P tokens.
 struct PromptColumns {
-  std::vector<std::string> text;    ///< [N]
-  std::vector<int> token;           ///< [N,P] row-major, pad 0
-  std::vector<int> length;          ///< [N]
-  std::vector<int> split;           ///< [N] 0 train, 1 eval
-  std::vector<int> n_classes;       ///< [N] true number of semantic classes, -1 unknown
-  std::vector<float> difficulty;    ///< [N]
+  std::vector<std::string> text;  ///< [N]
+  std::vector<int> token;         ///< [N,P] row-major, pad 0
+  std::vector<int> length;        ///< [N]
+  std::vector<int> split;         ///< [N] 0 train, 1 eval
+  std::vector<int> n_classes;     ///< [N] true number of semantic classes, -1 unknown
+  std::vector<float> difficulty;  ///< [N]
 };
 
 struct RunHeader {
@@ -59,10 +59,10 @@ struct RunHeader {
   std::vector<bool> special;       ///< [V]
   PromptColumns prompts;
 
-  Shape shape;             ///< B, G, P, T, V of the run; R is not looked at (a file holds one replica)
-  std::int64_t steps = 0;  ///< planned
-  std::vector<int> eval_k;   ///< [K]; empty = the file has no /eval
-  int eval_prompts = 0;      ///< Q; 0 = the file has no /eval
+  Shape shape;  ///< B, G, P, T, V of the run; R is not looked at (a file holds one replica)
+  std::int64_t steps = 0;   ///< planned
+  std::vector<int> eval_k;  ///< [K]; empty = the file has no /eval
+  int eval_prompts = 0;     ///< Q; 0 = the file has no /eval
   LogOptions log;
 };
 

@@ -1,0 +1,248 @@
+#include "io/run_file.hpp"
+
+#include <algorithm>
+
+#include "io/fault.hpp"
+#include "io/run_create.hpp"
+#include "io/run_file_state.hpp"
+#include "io/run_hash.hpp"
+
+namespace motley {
+using h5::Handle;
+using h5::Type;
+using run_file::Clock;
+using run_file::Column;
+using run_file::extend;
+using run_file::kLiveInterval;
+using run_file::Table;
+
+void run_file::extend(hid_t dataset, std::vector<hsize_t>& dims, std::int64_t rows,
+                      const std::string& path) {
+  dims[0] = static_cast<hsize_t>(rows);
+  h5::check(H5Dset_extent(dataset, dims.data()), ErrorKind::io, path + ": changing its length");
+}
+
+void RunFile::State::abandon() {
+  failed = true;
+  for (Table* table : {&metrics, &rollouts})
+    for (Column& column : table->columns) column.dataset.abandon();
+  for (Column& column : other) column.dataset.abandon();
+  committed_set.abandon();
+  status_set.abandon();
+  file.abandon();
+}
+
+void RunFile::State::stage(Table& table, const StepRecord& record, int replica) {
+  for (Column& column : table.columns)
+    column.writer(record, replica, column.spec,
+                  column.block.data() + static_cast<std::size_t>(table.waiting) * column.row_bytes);
+  ++table.waiting;
+}
+
+void RunFile::State::write_rows(Table& table) {
+  if (table.waiting == 0) return;
+  for (Column& column : table.columns) {
+    extend(column.dataset, column.dims, table.written + table.waiting, column.spec.path);
+    h5::write_rows(column.dataset, column.spec.type, static_cast<hsize_t>(table.written),
+                   static_cast<hsize_t>(table.waiting), column.block.data(), ErrorKind::io,
+                   column.spec.path);
+  }
+  table.written += table.waiting;
+  table.waiting = 0;
+}
+
+void RunFile::State::write_other(const std::string& name, std::int64_t row, const void* data) {
+  for (Column& column : other) {
+    if (column.spec.path != name) continue;
+    extend(column.dataset, column.dims, row + 1, name);
+    h5::write_rows(column.dataset, column.spec.type, static_cast<hsize_t>(row), 1, data,
+                   ErrorKind::io, name);
+    return;
+  }
+  throw Error(ErrorKind::internal, concat("run file: no dataset ", name));
+}
+
+void RunFile::State::flush() {
+  h5::check(H5Fflush(file, H5F_SCOPE_GLOBAL), ErrorKind::io, "flush");
+  last_flush = Clock::now();
+}
+
+/// Steps whose rows are in the file in every group: those before the first row that still waits.
+std::int64_t RunFile::State::complete_steps() const {
+  if (rollouts.columns.empty() || rollouts.waiting == 0) return steps - metrics.waiting;
+  return std::min(steps - metrics.waiting, rollouts.written * header.log.rollouts_every);
+}
+
+void RunFile::State::write_committed() {
+  committed = complete_steps();
+  h5::write_rows(committed_set, Type::i8, 0, 1, &committed, ErrorKind::io, "/committed");
+}
+
+void RunFile::State::commit() {
+  write_rows(metrics);
+  if (rollouts.waiting == rollouts.capacity) write_rows(rollouts);
+  reach_fault_point("after_data");
+  flush();
+  reach_fault_point("after_flush");
+  if (complete_steps() == committed) return;
+  write_committed();
+  flush();
+  reach_fault_point("after_commit");
+}
+
+RunFile::RunFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+RunFile::RunFile(RunFile&&) noexcept = default;
+RunFile& RunFile::operator=(RunFile&&) noexcept = default;
+RunFile::~RunFile() {
+  if (state_) h5::start();
+}
+
+std::int64_t RunFile::steps() const {
+  return state_->steps;
+}
+std::int64_t RunFile::committed() const {
+  return state_->committed;
+}
+int RunFile::chunk_steps() const {
+  return static_cast<int>(state_->rollouts.capacity);
+}
+
+RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& header) {
+  h5::start();
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->header = header;
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
+  state->guarded([&] {
+    state->file = create_run(temporary, header);
+    h5::check(H5Fstart_swmr_write(state->file), ErrorKind::io, "start of SWMR");
+    state->open_datasets();
+    state->flush();
+    std::error_code fault;
+    std::filesystem::rename(temporary, path, fault);
+    if (fault)
+      throw Error(ErrorKind::io,
+                  concat("renaming ", temporary.string(), " failed, got ", fault.message()));
+  });
+  return RunFile(std::move(state));
+}
+
+void RunFile::append_step(const StepRecord& record, int replica) {
+  State& s = *state_;
+  const Shape& want = s.header.shape;
+  MOTLEY_REQUIRE(record.shape.B == want.B && record.shape.G == want.G && record.shape.T == want.T &&
+                     replica >= 0 && replica < record.shape.R,
+                 ErrorKind::shape, "append_step: record has [R,B,G,T] = [", record.shape.R, ",",
+                 record.shape.B, ",", record.shape.G, ",", record.shape.T, "] and replica ",
+                 replica, ", expected B,G,T = ", want.B, ",", want.G, ",", want.T);
+  MOTLEY_REQUIRE(record.step == s.steps, ErrorKind::internal,
+                 "append_step: steps out of order, got ", record.step, ", expected ", s.steps);
+  s.guarded([&] {
+    s.stage(s.metrics, record, replica);
+    const bool logged =
+        s.header.log.rollouts_every > 0 && record.step % s.header.log.rollouts_every == 0;
+    if (logged) s.stage(s.rollouts, record, replica);
+    ++s.steps;
+    const bool full = (logged && s.rollouts.waiting == s.rollouts.capacity) ||
+                      s.metrics.waiting == s.metrics.capacity;
+    if (full || Clock::now() - s.last_flush > kLiveInterval) s.commit();
+  });
+}
+
+void RunFile::append_eval(const EvalRecord& record) {
+  State& s = *state_;
+  const auto q = static_cast<std::size_t>(s.header.eval_prompts), k = s.header.eval_k.size();
+  const std::pair<const char*, const std::vector<int>*> counts[] = {
+      {"/eval/num_samples", &record.num_samples},
+      {"/eval/num_correct", &record.num_correct},
+      {"/eval/num_distinct", &record.num_distinct},
+      {"/eval/num_distinct_correct", &record.num_distinct_correct},
+      {"/eval/num_distinct_wrong", &record.num_distinct_wrong}};
+  const std::pair<const char*, const std::vector<float>*> means[] = {
+      {"/eval/class_entropy", &record.class_entropy},
+      {"/eval/length", &record.length},
+      {"/eval/truncated_frac", &record.truncated_frac}};
+  const std::pair<const char*, const std::vector<double>*> at_k[] = {
+      {"/eval/pass_at_k", &record.pass_at_k},
+      {"/eval/distinct_at_k", &record.distinct_at_k},
+      {"/eval/coverage_at_k", &record.coverage_at_k}};
+  const auto require = [](const char* name, std::size_t got, std::size_t want) {
+    MOTLEY_REQUIRE(got == want, ErrorKind::shape, "append_eval: ", name, " has ", got,
+                   " values, expected ", want);
+  };
+  MOTLEY_REQUIRE(q > 0 && k > 0, ErrorKind::shape, "append_eval: the file was made without /eval");
+  for (const auto& [name, values] : counts) require(name, values->size(), q);
+  for (const auto& [name, values] : means) require(name, values->size(), q);
+  for (const auto& [name, values] : at_k) require(name, values->size(), k);
+  s.guarded([&] {
+    s.write_other("/eval/eval", s.evals, &s.evals);
+    s.write_other("/eval/step", s.evals, &record.step);
+    for (const auto& [name, values] : counts) s.write_other(name, s.evals, values->data());
+    for (const auto& [name, values] : means) s.write_other(name, s.evals, values->data());
+    for (const auto& [name, values] : at_k) s.write_other(name, s.evals, values->data());
+    ++s.evals;
+    s.commit();
+  });
+}
+
+void RunFile::append_checkpoint(std::int64_t step, const Digest& sha256, const std::string& file) {
+  State& s = *state_;
+  MOTLEY_REQUIRE(file.size() <= 64, ErrorKind::shape,
+                 "append_checkpoint: name longer than 64 bytes, got ", file);
+  char name[64] = {};
+  std::copy(file.begin(), file.end(), name);
+  s.guarded([&] {
+    s.write_other("/checkpoints/checkpoint", s.checkpoints, &s.checkpoints);
+    s.write_other("/checkpoints/step", s.checkpoints, &step);
+    s.write_other("/checkpoints/sha256", s.checkpoints, sha256.data());
+    s.write_other("/checkpoints/file", s.checkpoints, name);
+    ++s.checkpoints;
+    s.flush();
+  });
+}
+
+void RunFile::commit() {
+  state_->guarded([&] { state_->commit(); });
+}
+
+void RunFile::State::write_integrity() {
+  const std::vector<std::string> paths = integrity_paths(file);
+  std::vector<std::int64_t> rows;
+  std::vector<Digest> sums;
+  for (const std::string& name : paths) {
+    const DatasetHash hash = hash_dataset(file, name, ErrorKind::io);
+    rows.push_back(hash.rows);
+    sums.push_back(hash.sha256);
+  }
+  const Handle rows_set =
+      h5::own(H5Dopen2(file, "/integrity/rows", H5P_DEFAULT), ErrorKind::io, "/integrity/rows");
+  const Handle sums_set =
+      h5::own(H5Dopen2(file, "/integrity/sha256", H5P_DEFAULT), ErrorKind::io, "/integrity/sha256");
+  h5::write_rows(rows_set, Type::i8, 0, paths.size(), rows.data(), ErrorKind::io,
+                 "/integrity/rows");
+  h5::write_rows(sums_set, Type::u1, 0, paths.size(), sums.data(), ErrorKind::io,
+                 "/integrity/sha256");
+}
+
+void RunFile::close(RunStatus status) {
+  State& s = *state_;
+  s.guarded([&] {
+    s.write_rows(s.metrics);
+    s.write_rows(s.rollouts);  // the tail: the only chunk that is ever partly filled
+    s.commit();
+    s.write_integrity();
+    s.flush();
+    const std::uint8_t value = static_cast<std::uint8_t>(status);
+    h5::write_rows(s.status_set, Type::u1, 0, 1, &value, ErrorKind::io, "/status");
+    s.flush();
+    s.metrics.columns.clear();
+    s.rollouts.columns.clear();
+    s.other.clear();
+    if (!s.committed_set.close() || !s.status_set.close() || !s.file.close())
+      throw Error(ErrorKind::io, "closing the file failed");
+    s.closed = true;
+  });
+}
+
+}  // namespace motley
