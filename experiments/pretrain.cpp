@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "experiments/evaluate.hpp"
 #include "experiments/pair_training.hpp"
 #include "models/adamw.hpp"
 #include "models/rollout.hpp"
@@ -148,7 +149,7 @@ class Pretrainer {
       samples_ = RolloutBuffer(shape);
       rollout_workspace_ = make_rollout_workspace<float>(layout_.net, R_, Q, samples, shape.P, T);
     }
-    load_held_out(samples_);
+    load_held_out_prompts(exec_, task_->prompts(), samples_);
     View2<int> forced;
     if (forced_family >= 0) {
       const auto prefix = task_->forced_prefixes()[static_cast<std::size_t>(forced_family)];
@@ -167,35 +168,6 @@ class Pretrainer {
     exec_.fence("motley::pretrain::sample");
   }
 
-  void load_held_out(const RolloutBuffer& buffer) {
-    const PromptTable& table = task_->prompts();
-    const View3<int> token = table.token;
-    const View2<int> length = table.length;
-    const int first = table.num_train;
-    const int Q = table.num_eval;
-    const int P = buffer.shape.P;
-    const View3<int> prompt = buffer.prompt;
-    const View2<int> prompt_length = buffer.prompt_length;
-    const View2<int> prompt_id = buffer.prompt_id;
-    load_prompts(exec_, token, length, first, Q, P, prompt, prompt_length, prompt_id);
-  }
-
- public:
-  /// Held-out prompts in order; public because nvcc allows no kernel in a private member.
-  static void load_prompts(const Exec& exec, const View3<int>& token, const View2<int>& length, int first, int Q, int P,
-                           const View3<int>& prompt, const View2<int>& prompt_length, const View2<int>& prompt_id) {
-    Kokkos::parallel_for(
-        "motley::pretrain::load_prompts", Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(prompt.extent(0)) * Q),
-        KOKKOS_LAMBDA(const int job) {
-          const int r = job / Q;
-          const int q = job % Q;
-          prompt_id(r, q) = first + q;
-          prompt_length(r, q) = length(r, first + q);
-          for (int p = 0; p < P; ++p) prompt(r, q, p) = token(r, first + q, p);
-        });
-  }
-
- private:
   void measure(int family, std::array<double, kMaxFamilies> BaseReport::*where, const std::vector<int>* only = nullptr) {
     sample_held_out(first_.pretrain.gate_samples, family, static_cast<std::uint32_t>(family));
     const auto quality = Kokkos::create_mirror_view(samples_.quality);

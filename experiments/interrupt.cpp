@@ -1,0 +1,62 @@
+#include "experiments/interrupt.hpp"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "core/base/error.hpp"
+#include "experiments/options.hpp"
+
+namespace motley {
+
+namespace {
+
+volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t interrupts = 0;
+
+extern "C" void on_signal(int number) {
+  stop_requested = 1;
+  if (number == SIGINT) {
+    interrupts = interrupts + 1;
+    if (interrupts > 1) _exit(75);
+  }
+}
+
+}  // namespace
+
+void install_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) sigaction(number, &action, nullptr);
+}
+
+bool stop_signalled() { return stop_requested != 0; }
+
+StopRule::StopRule(double max_seconds) : start_(std::chrono::steady_clock::now()), max_seconds_(max_seconds) {}
+
+bool StopRule::should_stop(const std::filesystem::path& folder) const {
+  if (stop_signalled()) return true;
+  if (max_seconds_ > 0 && std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() >= max_seconds_) return true;
+  std::error_code ignored;
+  return std::filesystem::remove(folder / "stop_now", ignored);
+}
+
+double parse_duration(const std::string& text) {
+  double total = 0;
+  std::size_t at = 0;
+  int parts = 0;
+  while (at <= text.size()) {
+    const auto colon = std::min(text.find(':', at), text.size());
+    double part = 0;
+    if (!parse_number(text.substr(at, colon - at), part) || part < 0 || ++parts > 3)
+      throw Error(ErrorKind::config, concat("--max-time: not a duration, got \"", text, "\"; allowed: hh:mm:ss, mm:ss or seconds"));
+    total = total * 60 + part;
+    at = colon + 1;
+  }
+  return total;
+}
+
+}  // namespace motley
