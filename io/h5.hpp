@@ -91,8 +91,4 @@ Handle open_for_writing(const std::filesystem::path& path);
 /// Creates (truncates) with the v110 format bounds. \throws Error(io)
 Handle create_file(const std::filesystem::path& path);
 
-/// IEEE half, round to nearest even, NaN kept.
-std::uint16_t half_from_float(float value);
-float float_from_half(std::uint16_t half);
-
 }  // namespace motley::h5

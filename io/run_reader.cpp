@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "io/h5.hpp"
+#include "io/half.hpp"
 #include "io/schema.hpp"
 
 namespace motley {
@@ -38,7 +39,7 @@ void append_converted(std::vector<Out>& out, const std::vector<std::byte>& bytes
       for (std::size_t i = 0; i + 1 < bytes.size(); i += 2) {
         std::uint16_t half = 0;
         std::memcpy(&half, bytes.data() + i, 2);
-        out.push_back(static_cast<Out>(h5::float_from_half(half)));
+        out.push_back(static_cast<Out>(float_from_half(half)));
       }
       return;
     case Type::text:

@@ -9,6 +9,7 @@ using h5::Handle;
 using h5::Type;
 using run_file::Column;
 using run_file::extend;
+using run_file::kColumnRows;
 using run_file::RowsHead;
 using run_file::Table;
 

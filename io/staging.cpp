@@ -3,6 +3,8 @@
 #include <cstring>
 #include <limits>
 
+#include "io/half.hpp"
+
 namespace motley {
 namespace {
 
@@ -18,7 +20,7 @@ Out converted(In value) {
 }
 template <>
 Half converted<Half, float>(float value) {
-  return {h5::half_from_float(value)};
+  return {half_from_float(value)};
 }
 
 template <class Out>
