@@ -16,6 +16,9 @@ std::vector<std::byte> read_file(const std::filesystem::path& path);
 /// file is removed then.
 void replace_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
+/// Makes the contents of a file durable. \throws Error(io)
+void sync_file(const std::filesystem::path& path);
+
 /// Makes a rename or a removal inside the folder durable. \throws Error(io)
 void sync_directory(const std::filesystem::path& directory);
 

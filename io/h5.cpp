@@ -1,5 +1,6 @@
 #include "io/h5.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -307,27 +308,37 @@ std::uint64_t little_endian(const unsigned char* bytes, int n) {
   return value;
 }
 
+struct Superblock {
+  std::uint64_t size = 0;  ///< of the file
+  std::uint64_t end = 0;   ///< where the file says it ends
+  bool swmr = false;       ///< a writer in SWMR mode has it open, or was killed
+  bool cut() const { return size < end; }
+};
+
 /// Superblock version 2 or 3: signature 8, version 1, size of offsets 1, size of lengths 1, flags
 /// 1, base 8, extension 8, end of file 8, root 8, checksum 4 (HDF5 file format, II.A).
-void require_whole_file(const std::filesystem::path& path) {
+Superblock read_superblock(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   if (!in || !std::filesystem::is_regular_file(path))
     throw Error(ErrorKind::input, concat(path.string(), ": cannot open it; allowed: a run.h5"));
-  const auto size = static_cast<std::uint64_t>(in.tellg());
+  Superblock block;
+  block.size = static_cast<std::uint64_t>(in.tellg());
   unsigned char head[48] = {};
   in.seekg(0);
   in.read(reinterpret_cast<char*>(head), sizeof head);
   constexpr unsigned char signature[] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
   if (std::memcmp(head, signature, sizeof signature) != 0)
-    throw Error(ErrorKind::input, concat(path.string(), ": not an HDF5 file, got ", size,
+    throw Error(ErrorKind::input, concat(path.string(), ": not an HDF5 file, got ", block.size,
                                          " bytes; allowed: a run.h5"));
-  if (size < sizeof head || (head[8] != 2 && head[8] != 3) || head[9] != 8)
+  if (block.size < sizeof head || (head[8] != 2 && head[8] != 3) || head[9] != 8)
     throw Error(ErrorKind::input, concat(path.string(), ": not a motley run (superblock version ",
                                          int{head[8]}, "); allowed: a run.h5"));
-  const std::uint64_t end = little_endian(head + 28, 8);
-  if (size < end)
-    throw Error(ErrorKind::input, concat(path.string(), ": the file is cut short, got ", size,
-                                         " of ", end, " bytes"));
+  block.end = little_endian(head + 28, 8);
+  block.swmr = (head[11] & 0x04) != 0;
+  if (block.cut() && !block.swmr)
+    throw Error(ErrorKind::input, concat(path.string(), ": the file is cut short, got ", block.size,
+                                         " of ", block.end, " bytes"));
+  return block;
 }
 
 Handle access_list() {
@@ -341,19 +352,25 @@ Handle access_list() {
 
 }  // namespace
 
-Handle open_for_reading(const std::filesystem::path& path) {
+Handle open_for_reading(const std::filesystem::path& path, bool& cut) {
   start();
-  require_whole_file(path);
+  const Superblock block = read_superblock(path);
+  cut = block.cut();
   const Handle access = access_list();
-  const hid_t plain = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
-  if (plain >= 0) return Handle(plain);
+  if (!block.swmr) {
+    return own(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), ErrorKind::input,
+               path.string() + ": opening it");
+  }
+  // HDF5 sleeps twice as long before every new attempt at a torn piece: 100 attempts, its default,
+  // never end; 20 end after a millisecond.
+  check(H5Pset_metadata_read_attempts(access, 20), ErrorKind::internal,
+        "H5Pset_metadata_read_attempts");
   return own(H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access), ErrorKind::input,
              path.string() + ": opening it");
 }
 
 Handle open_for_writing(const std::filesystem::path& path) {
   start();
-  require_whole_file(path);
   const Handle access = access_list();
   // What h5clear -s does; the property has no function of its own in the C API.
   const hbool_t clear = 1;
@@ -361,6 +378,37 @@ Handle open_for_writing(const std::filesystem::path& path) {
         "H5Pset clear_status_flags");
   return own(H5Fopen(path.c_str(), H5F_ACC_RDWR, access), ErrorKind::input,
              path.string() + ": opening it to write");
+}
+
+void copy_run(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const Superblock block = read_superblock(from);
+  std::error_code fault;
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, fault);
+  if (!fault && block.cut()) std::filesystem::resize_file(to, block.end, fault);
+  if (fault)
+    throw Error(ErrorKind::io,
+                concat("copying to ", to.string(), " failed, got ", fault.message()));
+}
+
+hsize_t rows_in_file(hid_t dataset, std::uint64_t size, const std::string& what) {
+  const std::vector<hsize_t> dims = dims_of(dataset);
+  hsize_t rows = dims.empty() ? 1 : dims[0];
+  const Handle list = own(H5Dget_create_plist(dataset), ErrorKind::input, what);
+  if (H5Pget_layout(list) != H5D_CHUNKED) {
+    const haddr_t at = H5Dget_offset(dataset);
+    return at != HADDR_UNDEF && at + H5Dget_storage_size(dataset) > size ? 0 : rows;
+  }
+  const Handle space = own(H5Dget_space(dataset), ErrorKind::input, what);
+  hsize_t chunks = 0;
+  check(H5Dget_num_chunks(dataset, space, &chunks), ErrorKind::input, what);
+  for (hsize_t i = 0; i < chunks; ++i) {
+    hsize_t offset[H5S_MAX_RANK] = {}, bytes = 0;
+    haddr_t at = HADDR_UNDEF;
+    check(H5Dget_chunk_info(dataset, space, i, offset, nullptr, &at, &bytes), ErrorKind::input,
+          what);
+    if (at == HADDR_UNDEF || at + bytes > size) rows = std::min(rows, offset[0]);
+  }
+  return rows;
 }
 
 Handle create_file(const std::filesystem::path& path) {

@@ -83,11 +83,20 @@ void write_texts(hid_t dataset, const std::vector<std::string>& texts, const std
 std::vector<std::string> read_texts(hid_t dataset, const std::string& what);
 
 /// Opens an existing run file for reading: finished, live or killed. Looks at the superblock itself
-/// first, because HDF5 can hang on a file that is shorter than it says.
+/// first: HDF5 can hang on a file that is shorter than it says.
+/// \param cut out: the file ends before the end it states. That is refused, except for one that a
+///            writer left in SWMR mode: after a full disk its last rows, not yet committed, may
+///            lie past the end (see `rows_in_file`).
 /// \throws Error(input)
-Handle open_for_reading(const std::filesystem::path& path);
-/// Opens for writing after a kill (stale flags are cleared). \throws Error(input)
+Handle open_for_reading(const std::filesystem::path& path, bool& cut);
+/// Opens for writing; stale flags of a killed writer are cleared. \throws Error(input)
 Handle open_for_writing(const std::filesystem::path& path);
+/// Copies a run file that nobody writes; one that is cut is filled up with zeros to the end it
+/// states, because HDF5 opens no other for writing. \throws Error(input) when the file cannot be a
+/// run, Error(io)
+void copy_run(const std::filesystem::path& from, const std::filesystem::path& to);
+/// Rows along the first axis that lie inside the first `size` bytes of the file.
+hsize_t rows_in_file(hid_t dataset, std::uint64_t size, const std::string& what);
 /// Creates (truncates) with the v110 format bounds. \throws Error(io)
 Handle create_file(const std::filesystem::path& path);
 

@@ -66,8 +66,11 @@ void make_group(hid_t file, const std::string& path) {
   const Handle group =
       h5::own(H5Gcreate2(file, path.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), kIo,
               path + ": creating the group");
-  h5::write_attribute(group, "kind", path.substr(1));
-  h5::write_attribute(group, "kind_version", "1.0");
+  // dict(file["config"].attrs) is the configuration: options and `ini`, nothing of ours.
+  if (path != "/config") {
+    h5::write_attribute(group, "kind", path.substr(1));
+    h5::write_attribute(group, "kind_version", "1.0");
+  }
   if (path == "/metrics") {
     h5::write_attribute(group, "NX_class", "NXdata");
     h5::write_attribute(group, "signal", "reward");

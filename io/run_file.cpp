@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/fault.hpp"
+#include "io/files.hpp"
 #include "io/run_create.hpp"
 #include "io/run_file_state.hpp"
 #include "io/run_hash.hpp"
@@ -107,6 +108,20 @@ int RunFile::chunk_steps() const {
   return static_cast<int>(state_->rollouts.capacity);
 }
 
+/// From here on readers may look: SWMR mode, and the file under its own name.
+void RunFile::State::go_live(const std::filesystem::path& temporary) {
+  flush();
+  h5::check(H5Fstart_swmr_write(file), ErrorKind::io, "start of SWMR");
+  flush();
+  sync_file(temporary);
+  std::error_code fault;
+  std::filesystem::rename(temporary, path, fault);
+  if (fault)
+    throw Error(ErrorKind::io,
+                concat("renaming ", temporary.string(), " failed, got ", fault.message()));
+  sync_directory(path.parent_path());
+}
+
 RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& header) {
   h5::start();
   auto state = std::make_unique<State>();
@@ -116,14 +131,8 @@ RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& head
   temporary += ".tmp";
   state->guarded([&] {
     state->file = create_run(temporary, header);
-    h5::check(H5Fstart_swmr_write(state->file), ErrorKind::io, "start of SWMR");
     state->open_datasets();
-    state->flush();
-    std::error_code fault;
-    std::filesystem::rename(temporary, path, fault);
-    if (fault)
-      throw Error(ErrorKind::io,
-                  concat("renaming ", temporary.string(), " failed, got ", fault.message()));
+    state->go_live(temporary);
   });
   return RunFile(std::move(state));
 }

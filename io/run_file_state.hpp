@@ -63,6 +63,7 @@ struct RunFile::State {
   run_file::Clock::time_point last_flush = run_file::Clock::now();
 
   void open_datasets();
+  void go_live(const std::filesystem::path& temporary);
   void stage(run_file::Table& table, const StepRecord& record, int replica);
   void write_rows(run_file::Table& table);
   void write_other(const std::string& path, std::int64_t row, const void* data);
@@ -70,7 +71,10 @@ struct RunFile::State {
   void commit();
   std::int64_t complete_steps() const;
   void write_committed();
-  void cut_to(const run_file::RowsHead& head);
+  run_file::RowsHead read_head(std::span<const std::byte>& rows,
+                               const run_file::RowsHead& own) const;
+  void count_checkpoints(std::uint64_t file_size);
+  void cut_to(const run_file::RowsHead& head, std::uint64_t file_size);
   void restore(run_file::Table& table, std::int64_t written, std::int64_t waiting,
                std::span<const std::byte>& bytes) const;
   void note_resume();

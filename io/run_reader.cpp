@@ -52,6 +52,8 @@ void append_converted(std::vector<Out>& out, const std::vector<std::byte>& bytes
 struct RunReader::State {
   std::filesystem::path path;
   Handle file;
+  bool cut = false;        ///< the disk was full: rows may lie past the end of the file
+  std::uint64_t size = 0;  ///< of the file, where it is cut
 
   std::string at(const std::string& dataset) const { return concat(path.string(), ": ", dataset); }
   Handle open(const std::string& dataset) const {
@@ -71,7 +73,8 @@ struct RunReader::State {
     const Handle dataset = open(name);
     const Type type = h5::type_of(dataset, at(name));
     const std::vector<hsize_t> dims = h5::dims_of(dataset);
-    const std::int64_t rows = dims.empty() ? 1 : static_cast<std::int64_t>(dims[0]);
+    std::int64_t rows = dims.empty() ? 1 : static_cast<std::int64_t>(dims[0]);
+    if (cut) rows = static_cast<std::int64_t>(h5::rows_in_file(dataset, size, at(name)));
     if (count < 0) count = rows - first;
     if (first < 0 || count < 0 || first + count > rows)
       throw Error(kInput,
@@ -96,7 +99,8 @@ struct RunReader::State {
 
 RunReader::RunReader(const std::filesystem::path& path) : state_(std::make_unique<State>()) {
   state_->path = path;
-  state_->file = h5::open_for_reading(path);
+  state_->file = h5::open_for_reading(path, state_->cut);
+  state_->size = std::filesystem::file_size(path);
   const hid_t file = state_->file;
   const std::string format = h5::read_text_attribute(file, "format", path.string());
   if (format != kRunFormat)
@@ -149,10 +153,7 @@ std::string RunReader::ini() const {
 
 std::vector<Attribute> RunReader::config() const {
   std::vector<Attribute> all = state_->attributes("/config");
-  // What the schema itself puts there is no option: option keys hold a dot.
-  std::erase_if(all, [](const Attribute& a) {
-    return a.key == "ini" || a.key == "kind" || a.key == "kind_version";
-  });
+  std::erase_if(all, [](const Attribute& a) { return a.key == "ini"; });
   return all;
 }
 

@@ -96,9 +96,9 @@ void RunFile::State::restore(Table& table, std::int64_t written, std::int64_t wa
   }
 }
 
-/// Shortens every growing dataset to the checkpoint's rows. /committed goes back first, so that a
-/// kill in between leaves a file that promises no more than it holds.
-void RunFile::State::cut_to(const RowsHead& head) {
+/// Shortens every growing dataset to the checkpoint's rows.
+/// \param file_size of the file before a full disk's missing end was filled up
+void RunFile::State::cut_to(const RowsHead& head, std::uint64_t file_size) {
   const auto length_of = [&](const Column& column) {
     switch (column.spec.source) {
       case Source::metric: return head.metric_written;
@@ -114,25 +114,61 @@ void RunFile::State::cut_to(const RowsHead& head) {
     for (Column& column : other) visit(column);
   };
   each([&](const Column& column) {
-    if (static_cast<std::int64_t>(column.dims[0]) < length_of(column))
+    const auto rows =
+        static_cast<std::int64_t>(h5::rows_in_file(column.dataset, file_size, column.spec.path));
+    if (rows < length_of(column))
       throw Error(ErrorKind::input, concat(path.string(), ": ", column.spec.path,
-                                           " lacks rows of the checkpoint, got ", column.dims[0],
+                                           " lacks rows of the checkpoint, got ", rows,
                                            ", expected ", length_of(column)));
   });
   const std::uint8_t running = static_cast<std::uint8_t>(RunStatus::running);
   h5::write_rows(status_set, Type::u1, 0, 1, &running, ErrorKind::io, "/status");
   write_committed();
-  flush();
   each([&](Column& column) {
     extend(column.dataset, column.dims, length_of(column), column.spec.path);
   });
 }
 
-/// Keeps the /checkpoints rows up to this step and adds one to /resumes.
 void RunFile::State::note_resume() {
   const auto resumes = std::find_if(other.begin(), other.end(),
                                     [](const Column& c) { return c.spec.path == "/resumes"; });
   write_other("/resumes", static_cast<std::int64_t>(resumes->dims[0]), &steps);
+}
+
+/// The counts in front of the buffered rows, checked against this file's layout; `rows` is left at
+/// the rows themselves.
+RowsHead RunFile::State::read_head(std::span<const std::byte>& rows, const RowsHead& own) const {
+  RowsHead found;
+  if (rows.size() >= sizeof found) std::memcpy(&found, rows.data(), sizeof found);
+  const bool plausible =
+      rows.size() >= sizeof found && std::memcmp(found.magic, own.magic, sizeof own.magic) == 0 &&
+      found.metric_bytes == own.metric_bytes && found.rollout_bytes == own.rollout_bytes &&
+      found.steps >= 0 && found.evals >= 0 && found.metric_written >= 0 &&
+      found.rollout_written >= 0 && found.metric_waiting >= 0 &&
+      found.metric_waiting <= metrics.capacity && found.rollout_waiting >= 0 &&
+      found.rollout_waiting <= rollouts.capacity &&
+      static_cast<std::int64_t>(rows.size() - sizeof found) ==
+          found.metric_waiting * found.metric_bytes + found.rollout_waiting * found.rollout_bytes;
+  if (!plausible)
+    throw Error(
+        ErrorKind::input,
+        concat(path.string(), ": the checkpoint's buffered rows do not belong to this run, got ",
+               rows.size(), " bytes"));
+  rows = rows.subspan(sizeof found);
+  return found;
+}
+
+/// Rows of /checkpoints that are not later than the step resumed from.
+void RunFile::State::count_checkpoints(std::uint64_t file_size) {
+  const auto column = std::find_if(other.begin(), other.end(), [](const Column& c) {
+    return c.spec.path == "/checkpoints/step";
+  });
+  const hsize_t rows = h5::rows_in_file(column->dataset, file_size, column->spec.path);
+  std::vector<std::int64_t> at(rows);
+  h5::read_rows(column->dataset, Type::i8, 0, rows, at.data(), ErrorKind::input, column->spec.path);
+  while (checkpoints < static_cast<std::int64_t>(rows) &&
+         at[static_cast<std::size_t>(checkpoints)] <= steps)
+    ++checkpoints;
 }
 
 RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHeader& header,
@@ -141,53 +177,29 @@ RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHea
   State& s = *state;
   s.path = path;
   s.header = header;
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
   RowsHead head;
   s.guarded([&] {
-    s.file = h5::open_for_writing(path);
+    // Outside of SWMR mode HDF5 writes in any order, so a kill in here would lose the file: the cut
+    // is made in a copy, which then takes the file's place.
+    h5::copy_run(path, temporary);
+    s.file = h5::open_for_writing(temporary);
     if (h5::read_text_attribute(s.file, "format", path.string()) != kRunFormat)
       throw Error(ErrorKind::input, concat(path.string(), ": not a motley run; allowed: a run.h5"));
     s.open_datasets();
     head.metric_bytes = row_bytes(s.metrics);
     head.rollout_bytes = row_bytes(s.rollouts);
-    if (!rows.empty()) {
-      RowsHead found;
-      if (rows.size() >= sizeof found) std::memcpy(&found, rows.data(), sizeof found);
-      const bool plausible =
-          rows.size() >= sizeof found &&
-          std::memcmp(found.magic, head.magic, sizeof head.magic) == 0 &&
-          found.metric_bytes == head.metric_bytes && found.rollout_bytes == head.rollout_bytes &&
-          found.steps >= 0 && found.evals >= 0 && found.metric_written >= 0 &&
-          found.rollout_written >= 0 && found.metric_waiting >= 0 &&
-          found.metric_waiting <= s.metrics.capacity && found.rollout_waiting >= 0 &&
-          found.rollout_waiting <= s.rollouts.capacity &&
-          static_cast<std::int64_t>(rows.size() - sizeof found) ==
-              found.metric_waiting * found.metric_bytes +
-                  found.rollout_waiting * found.rollout_bytes;
-      if (!plausible)
-        throw Error(ErrorKind::input,
-                    concat(path.string(),
-                           ": the checkpoint's buffered rows do not belong to this run, got ",
-                           rows.size(), " bytes"));
-      head = found;
-      rows = rows.subspan(sizeof found);
-    }
+    if (!rows.empty()) head = s.read_head(rows, head);
     s.steps = head.steps;
     s.evals = head.evals;
     s.restore(s.metrics, head.metric_written, head.metric_waiting, rows);
     s.restore(s.rollouts, head.rollout_written, head.rollout_waiting, rows);
-    for (const Column& column : s.other) {
-      if (column.spec.path != "/checkpoints/step") continue;
-      std::vector<std::int64_t> at(column.dims[0]);
-      h5::read_rows(column.dataset, Type::i8, 0, column.dims[0], at.data(), ErrorKind::input,
-                    column.spec.path);
-      while (s.checkpoints < static_cast<std::int64_t>(at.size()) &&
-             at[static_cast<std::size_t>(s.checkpoints)] <= s.steps)
-        ++s.checkpoints;
-    }
-    s.cut_to(head);
+    const std::uint64_t size = std::filesystem::file_size(path);
+    s.count_checkpoints(size);
+    s.cut_to(head, size);
     s.note_resume();
-    s.flush();
-    h5::check(H5Fstart_swmr_write(s.file), ErrorKind::io, "start of SWMR");
+    s.go_live(temporary);
   });
   return RunFile(std::move(state));
 }

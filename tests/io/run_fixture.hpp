@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <stdlib.h>
 #include <string>
+#include <unistd.h>
 
 #include "core/base/rng.hpp"
 #include "io/checkpoint.hpp"
@@ -139,6 +140,7 @@ struct Loop {
   std::int64_t checkpoint_every = 7, eval_every = 10;
   std::int64_t stop_after = -1;  ///< leaves without closing after this many steps
   int replica = 0;
+  unsigned sleep_us = 0;  ///< per step, so that a kill finds the run at work
 
   /// Returns the steps done in this call.
   std::int64_t operator()(const std::filesystem::path& directory) const {
@@ -154,6 +156,7 @@ struct Loop {
     const std::int64_t first = file.steps();
     for (std::int64_t step = first; step < header.steps; ++step) {
       if (step == stop_after) return step - first;
+      if (sleep_us > 0) ::usleep(sleep_us);
       fill_record(record, step, replica);
       file.append_step(record, 0);
       if (header.eval_prompts > 0 && (step + 1) % eval_every == 0)
