@@ -26,7 +26,7 @@ struct BaseReport {
   std::array<double, kMaxFamilies> forced_base{};     ///< the same after the habit stages
   std::array<double, kMaxFamilies> share{};           ///< share of each family in free samples
   double quality = 0;       ///< mean quality of free samples on held-out prompts
-  double skill = 0;         ///< mean of the two best rare families at the gate
+  double skill = 0;         ///< accuracy of the second-best rare family when forced, at the gate
   bool passed = false;      ///< skill >= pretrain.min_skill
   PairQuality classifier;   ///< on held-out prompts
 };

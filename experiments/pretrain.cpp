@@ -115,7 +115,8 @@ class Pretrainer {
           report.skill_loss = loss(r);
           std::vector<double> rare(report.forced_skill.begin() + 1, report.forced_skill.begin() + report.families);
           std::sort(rare.rbegin(), rare.rend());
-          report.skill = rare.size() > 1 ? 0.5 * (rare[0] + rare[1]) : rare[0];
+          // Two ways must be mastered: with one alone there is nothing for diversity to keep.
+          report.skill = rare.size() > 1 ? rare[1] : rare[0];
           report.passed = report.skill >= configs_[static_cast<std::size_t>(r)].pretrain.min_skill;
           if (report.passed) active[static_cast<std::size_t>(r)] = 0;
         }

@@ -64,7 +64,7 @@ void describe(C& c, Visitor&& v)
   v("pretrain.steps", c.steps, between(0, 1e7), "1", "most steps of the skill stage; it ends earlier where the gate is passed");
   v("pretrain.batch", c.batch, between(1, 1e6), "1", "texts per step");
   v("pretrain.lr", c.lr, Range{.low = 0, .high = 1, .low_open = true}, "1", "peak learning rate of the skill stage; constant after 50 warm-up steps");
-  v("pretrain.min_skill", c.min_skill, between(0, 1), "1", "gate: mean accuracy of the two best rare families when forced, on held-out prompts");
+  v("pretrain.min_skill", c.min_skill, between(0, 1), "1", "gate: accuracy of the second-best rare family when forced, on held-out prompts");
   v("pretrain.gate", c.gate, any_value, "1", "what happens to a base policy that fails the gate");
   v("pretrain.gate_every", c.gate_every, between(1, 1e7), "1", "steps between looks at the gate");
   v("pretrain.gate_samples", c.gate_samples, between(1, 1024), "1", "completions per held-out prompt and family at the gate");
