@@ -47,7 +47,7 @@ struct PretrainConfig {
   std::int64_t seed = -1;
   int steps = 1500;
   int batch = 192;
-  double lr = 3e-3;
+  double lr = 2e-3;
   double min_skill = 0.6;
   Gate gate = Gate::warn;
   int gate_every = 250;
