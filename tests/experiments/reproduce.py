@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""The same bits, run as a user would: repeated, threaded, packed, killed and resumed.
+
+usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | packed | killed | refusals | options
+Standard library only. Exits 1 with the first difference.
+"""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TINY = """
+[run]
+steps = 30
+[task]
+modulus = 2
+digits = 6
+train_prompts = 16
+eval_prompts = 8
+skew = 0.5
+[model]
+layers = 1
+width = 16
+heads = 2
+kv_heads = 2
+ff = 32
+[pretrain]
+steps = 6
+gate_every = 3
+batch = 8
+habit_steps = 3
+gate = off
+[classifier]
+layers = 1
+width = 16
+heads = 2
+ff = 16
+steps = 4
+[rollout]
+prompts = 4
+group_size = 4
+max_tokens = 12
+[checkpoint]
+every_steps = 4
+[eval]
+every_steps = 10
+samples = 8
+k = 1,4
+"""
+
+SWEEP = """
+[sweep]
+name = tiny
+base = tiny.ini
+seeds = 1:3
+[arm.grpo]
+run.method = grpo
+[arm.darling]
+run.method = darling
+[arm.kl]
+run.method = darling
+kl.coef = 0.01
+partition.method = exact
+"""
+
+motley = ""
+
+
+def run(*words, threads=None, check=True, cwd=None):
+    env = dict(os.environ, OMP_WAIT_POLICY="passive", OMP_PROC_BIND="false")
+    if threads is not None:
+        env["OMP_NUM_THREADS"] = str(threads)
+    done = subprocess.run([motley, *words], env=env, cwd=cwd, capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise SystemExit(f"motley {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
+    return done
+
+
+def digest(folder):
+    return run("digest", str(folder)).stdout.strip()
+
+
+def expect(condition, text):
+    if not condition:
+        raise SystemExit(f"FAILED: {text}")
+
+
+def repeat(work):
+    run("train", "-c", "tiny.ini", "-o", "a", cwd=work)
+    ini = run("config", "show", "a", cwd=work).stdout
+    (work / "again.ini").write_text(ini)
+    run("train", "-c", "again.ini", "-o", "b", cwd=work)
+    expect(digest(work / "a") == digest(work / "b"), "a run from its own /config text has another digest")
+    # The base policy itself must come out the same when nothing is cached.
+    run("train", "-c", "tiny.ini", "pretrain.cache=other", "-o", "c", cwd=work)
+    expect(digest(work / "a") == digest(work / "c"), "a run with a fresh base policy has another digest")
+    run("train", "-c", "tiny.ini", "run.seed=8", "-o", "d", cwd=work)
+    expect(digest(work / "a") != digest(work / "d"), "another seed has the same digest")
+
+
+def threads(work):
+    digests = set()
+    for n in (1, 2, 3, 4):
+        run("train", "-c", "tiny.ini", f"pretrain.cache=base{n}", "-o", f"t{n}", threads=n, cwd=work)
+        digests.add(digest(work / f"t{n}"))
+    run("train", "-c", "tiny.ini", "loss.micro_batches=3", "checkpoint.every_steps=7", "-o", "m", cwd=work)
+    digests.add(digest(work / "m"))
+    expect(len(digests) == 1, f"digests differ over thread counts or micro-batches: {digests}")
+
+
+def packed(work):
+    (work / "sweep.ini").write_text(SWEEP)
+    run("sweep", "run", "sweep.ini", cwd=work)
+    cells = sorted((work / "runs" / "tiny").glob("*/run.h5"))
+    expect(len(cells) == 6, f"{len(cells)} cells instead of 6")
+    for cell in cells:
+        (work / "alone.ini").write_text(run("config", "show", str(cell)).stdout)
+        alone = work / "alone" / cell.parent.name
+        run("train", "-c", "alone.ini", "-o", str(alone), cwd=work)
+        expect(digest(cell.parent) == digest(alone), f"{cell.parent.name} differs alone and packed")
+    # Finished cells are skipped; a removed one is run again and comes out the same.
+    kept = digest(cells[0].parent)
+    for file in sorted(cells[0].parent.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    again = run("sweep", "run", "sweep.ini", cwd=work)
+    expect("5 of 6 cells are done already" in again.stderr, "finished cells were not skipped")
+    expect(digest(cells[0].parent) == kept, "a cell run again has another digest")
+    table = run("compare", "runs/tiny", "--baseline", "grpo", cwd=work).stdout
+    expect("demonstration, not evidence" in table, "two seeds are not called a demonstration")
+
+
+def killed(work):
+    rounds = 20
+    run("train", "-c", "tiny.ini", "run.steps=60", "-o", "whole", cwd=work)
+    want = digest(work / "whole")
+    begin = time.monotonic()
+    run("train", "-c", "tiny.ini", "run.steps=60", "-o", "timed", cwd=work)
+    length = time.monotonic() - begin
+    random.seed(1)
+    kills = 0
+    for i in range(rounds):
+        words = [motley, "train", "-c", "tiny.ini", "run.steps=60", "-r", f"k{i}"]
+        for _ in range(4):
+            child = subprocess.Popen(words, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(random.uniform(0.05, length))
+            if child.poll() is None:
+                kills += 1
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        run(*words[1:], cwd=work)
+        expect(digest(work / f"k{i}") == want, f"killed run {i} has another digest")
+    print(f"{kills} kills in {rounds} runs, all digests equal")
+    expect(kills > rounds, f"only {kills} kills landed")
+
+
+def refusals(work):
+    def fails(code, text, *words):
+        done = run(*words, check=False, cwd=work)
+        expect(done.returncode == code, f"{words}: exit {done.returncode}, expected {code}\n{done.stderr}")
+        expect(text in done.stderr, f"{words}: no '{text}' in\n{done.stderr}")
+
+    run("train", "-c", "tiny.ini", "-o", "a", cwd=work)
+    want = digest(work / "a")
+    fails(3, "--overwrite", "train", "-c", "tiny.ini", "-o", "a")
+    fails(2, 'did you mean "optim.lr"?', "train", "-c", "tiny.ini", "optim.lrr=1", "-o", "b")
+    fails(2, "not a finite number", "train", "-c", "tiny.ini", "optim.lr=nan", "-o", "b")
+    fails(2, "a resumed run keeps its configuration", "train", "-r", "a", "-c", "tiny.ini", "optim.lr=1e-3")
+    fails(2, "did you mean \"train\"?", "trian")
+    (work / "file").write_text("x")
+    fails(3, "file/run", "train", "-c", "tiny.ini", "-o", "file/run")
+    both = run("train", "-c", "tiny.ini", "optim.lr=x", "rollout.group_size=0", "-o", "b", check=False, cwd=work).stderr
+    expect(len(both.strip().splitlines()) == 2, f"two faults, but:\n{both}")
+    expect(not (work / "b").exists(), "a refused run left a folder")
+    cut = (work / "a" / "run.h5").read_bytes()
+    (work / "cut.h5").write_bytes(cut[: len(cut) // 2])
+    (work / "text.h5").write_bytes(b"not a run file")
+    for name in ("cut.h5", "text.h5"):
+        done = run("digest", name, check=False, cwd=work)
+        expect(done.returncode == 4 and len(done.stderr.strip().splitlines()) == 1, f"{name}: {done.returncode} {done.stderr}")
+    (work / "bad.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      x")
+    fails(4, "bad.safetensors", "eval", "bad.safetensors")
+    run("eval", "a", "--samples", "8", "-k", "1,8", cwd=work)
+    expect(digest(work / "a") == want, "a refused command changed the run")
+
+
+def options(work):
+    import json
+
+    schema = json.loads(run("config", "schema", "--json").stdout)
+    for option in schema:
+        expect(all(option[k] != "" for k in ("key", "type", "unit", "allowed", "text")), f"undocumented: {option}")
+        one = json.loads(run("config", "explain", option["key"], "--json").stdout)
+        expect(one["default"] == option["default"], f"explain differs: {option['key']}")
+    shown = run("config", "defaults").stdout
+    (work / "defaults.ini").write_text(shown)
+    expect(run("config", "show", "-c", "defaults.ini", cwd=work).stdout == shown, "printed configuration reads back differently")
+    for command in ("pretrain", "train", "eval", "sweep", "compare", "inspect", "digest", "config", "info"):
+        text = run(command, "--help").stdout
+        expect("examples:" in text and "usage:" in text, f"no help for {command}")
+    info = json.loads(run("info", "--json").stdout)
+    expect(info["threads"] >= 1, "info without threads")
+
+
+def main():
+    global motley
+    motley = str(pathlib.Path(sys.argv[1]).resolve())
+    cases = {c.__name__: c for c in (repeat, threads, packed, killed, refusals, options)}
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        (work / "tiny.ini").write_text(TINY)
+        cases[sys.argv[2]](work)
+
+
+if __name__ == "__main__":
+    main()
