@@ -420,7 +420,7 @@ struct PairScoreKernel {
       for (int j = 0; j < G; ++j) {
         const int a = s.same_as[i] < s.same_as[j] ? s.same_as[i] : s.same_as[j];
         const int c = s.same_as[i] < s.same_as[j] ? s.same_as[j] : s.same_as[i];
-        const bool asked = a == i && c == j;
+        const bool asked = i < j && a == i && c == j;
         if (!asked) pair_score(r, b, i, j) = a == c ? 1.0f : pair_score(r, b, a, c);
       }
     });
