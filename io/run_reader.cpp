@@ -55,6 +55,9 @@ struct RunReader::State {
   bool cut = false;        ///< the disk was full: rows may lie past the end of the file
   std::uint64_t size = 0;  ///< of the file, where it is cut
 
+  RunStatus status = RunStatus::running;
+  std::int64_t committed = 0;
+
   std::string at(const std::string& dataset) const { return concat(path.string(), ": ", dataset); }
   Handle open(const std::string& dataset) const {
     h5::start();
@@ -113,6 +116,16 @@ RunReader::RunReader(const std::filesystem::path& path) : state_(std::make_uniqu
     throw Error(kInput, concat(path.string(), ": format version ", version,
                                ", this program reads 1.x; use ", major > 1 ? "a newer" : "another",
                                " motley"));
+  // In this order, and before any other dataset: a writer sets the status last, and what is there
+  // by now covers every row up to this /committed.
+  const int value = state_->read<int>("/status").at(0);
+  if (value < 0 || value > 3)
+    throw Error(kInput,
+                concat(state_->at("/status"), " is unknown, got ", value, "; allowed: 0 to 3"));
+  state_->status = static_cast<RunStatus>(value);
+  state_->committed = state_->read<std::int64_t>("/committed").at(0);
+  if (state_->committed < 0)
+    throw Error(kInput, concat(state_->at("/committed"), " is negative, got ", state_->committed));
 }
 
 RunReader::~RunReader() {
@@ -126,15 +139,10 @@ std::int64_t RunReader::file() const {
 }
 
 RunStatus RunReader::status() const {
-  const int value = state_->read<int>("/status").at(0);
-  if (value < 0 || value > 3)
-    throw Error(kInput,
-                concat(state_->at("/status"), " is unknown, got ", value, "; allowed: 0 to 3"));
-  return static_cast<RunStatus>(value);
+  return state_->status;
 }
-
 std::int64_t RunReader::committed() const {
-  return state_->read<std::int64_t>("/committed").at(0);
+  return state_->committed;
 }
 
 std::int64_t RunReader::steps_planned() const {

@@ -1,8 +1,8 @@
 #pragma once
 /// Reads run files: finished, live (while a run writes them) and killed.
 ///
-/// Opening refuses what is no run of format 1.x with one clear line, Error(input). A reader of a
-/// live file sees the state at the time of opening; open again for newer rows.
+/// Opening refuses what is no run of format 1.x with one clear line, Error(input). What
+/// `committed()` says is read once, at opening; open a live file again for newer rows.
 
 #include <cstdint>
 #include <filesystem>
@@ -46,7 +46,7 @@ class RunReader {
   RunReader& operator=(RunReader&&) noexcept;
 
   RunStatus status() const;
-  std::int64_t committed() const;      ///< steps complete in all groups
+  std::int64_t committed() const;      ///< steps complete in all groups, at opening
   std::int64_t steps_planned() const;  ///< of the header
   std::string ini() const;             ///< configuration text that reproduces the run
   std::vector<Attribute> config() const;

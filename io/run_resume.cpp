@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "io/run_file_state.hpp"
 
@@ -158,14 +159,18 @@ RowsHead RunFile::State::read_head(std::span<const std::byte>& rows, const RowsH
   return found;
 }
 
-/// Rows of /checkpoints that are not later than the step resumed from.
+/// Rows of /checkpoints that are not later than the step resumed from. A kill may have left the
+/// last row in some of the columns only: it is dropped.
 void RunFile::State::count_checkpoints(std::uint64_t file_size) {
-  const auto column = std::find_if(other.begin(), other.end(), [](const Column& c) {
-    return c.spec.path == "/checkpoints/step";
-  });
-  const hsize_t rows = h5::rows_in_file(column->dataset, file_size, column->spec.path);
+  hsize_t rows = std::numeric_limits<hsize_t>::max();
+  const Column* step = nullptr;
+  for (const Column& column : other) {
+    if (column.spec.source != Source::checkpoint) continue;
+    rows = std::min(rows, h5::rows_in_file(column.dataset, file_size, column.spec.path));
+    if (column.spec.path == "/checkpoints/step") step = &column;
+  }
   std::vector<std::int64_t> at(rows);
-  h5::read_rows(column->dataset, Type::i8, 0, rows, at.data(), ErrorKind::input, column->spec.path);
+  h5::read_rows(step->dataset, Type::i8, 0, rows, at.data(), ErrorKind::input, step->spec.path);
   while (checkpoints < static_cast<std::int64_t>(rows) &&
          at[static_cast<std::size_t>(checkpoints)] <= steps)
     ++checkpoints;
