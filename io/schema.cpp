@@ -203,7 +203,7 @@ void add_eval(Table& t) {
       {"distinct_at_k",
        "unbiased expected number of distinct classes among k draws, mean over the prompts"},
       {"coverage_at_k",
-       "share of the prompt's correct classes seen in k draws, mean over the prompts"}};
+       "expected number of the prompt's correct classes seen in k draws, mean over the prompts"}};
   for (const auto& c : at_k) t.add(g + c[0], ek, Type::f8, Source::eval, "1", c[1]);
   t.add(g + "class_entropy", eq, Type::f4, Source::eval, "nat",
         "entropy of the classes of the completions");

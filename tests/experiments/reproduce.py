@@ -8,6 +8,7 @@ Standard library only. Exits 1 with the first difference.
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,18 +145,22 @@ def killed(work):
     random.seed(1)
     kills = 0
     for i in range(rounds):
-        words = [motley, "train", "-c", "tiny.ini", "run.steps=60", "-r", f"k{i}"]
-        for _ in range(4):
-            child = subprocess.Popen(words, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(random.uniform(0.05, length))
-            if child.poll() is None:
-                kills += 1
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+        folder = work / f"k{i}"
+        words = [motley, "train", "-c", "tiny.ini", "run.steps=60", "-r", str(folder)]
+        landed = 0
+        while landed == 0:  # a run that was faster than the blow is taken again
+            shutil.rmtree(folder, ignore_errors=True)
+            for _ in range(4):
+                child = subprocess.Popen(words, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(random.uniform(0.02, length))
+                landed += child.poll() is None
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+            length = length if landed else 0.7 * length
+        kills += landed
         run(*words[1:], cwd=work)
-        expect(digest(work / f"k{i}") == want, f"killed run {i} has another digest")
+        expect(digest(folder) == want, f"killed run {i} has another digest")
     print(f"{kills} kills in {rounds} runs, all digests equal")
-    expect(kills > rounds, f"only {kills} kills landed")
 
 
 def refusals(work):
