@@ -1,7 +1,7 @@
 /// Kills, crash points, full disks, damaged files.
 
-#include <fcntl.h>
 #include <cmath>
+#include <fcntl.h>
 #include <fstream>
 #include <random>
 #include <signal.h>
@@ -196,6 +196,23 @@ TEST(RunFault, ACheckpointRowInSomeColumnsOnlyIsDropped) {
   loop.stop_after = -1;
   EXPECT_EQ(loop(folder.path()), kSteps - 28);
   EXPECT_EQ(digest_of_run(folder / "run.h5"), undisturbed());
+}
+
+TEST(RunFault, ResumeCutsEveryGroupBack) {
+  const TemporaryFolder folder;
+  test::Loop loop{.header = make_header({.R = 1, .B = 4, .G = 4, .P = 2, .T = 8, .V = 11}, kSteps),
+                  .checkpoint_every = kSteps};
+  loop.stop_after = 150;
+  loop(folder.path());
+  EXPECT_EQ(RunReader(folder / "run.h5").eval().step.size(), 15u);
+  const RunFile file = RunFile::open_for_resume(folder / "run.h5", loop.header, {});
+  EXPECT_EQ(file.steps(), 0);
+  const RunReader run(folder / "run.h5");
+  EXPECT_EQ(run.committed(), 0);
+  EXPECT_TRUE(run.eval().step.empty());
+  EXPECT_TRUE(run.column("reward", "/metrics", true).empty());
+  EXPECT_TRUE(run.column("total_s", "/timing", true).empty());
+  EXPECT_TRUE(run.rollout_steps().empty());
 }
 
 TEST(RunFault, FullDiskIsAnIoErrorAndKeepsWhatIsCommitted) {
