@@ -4,15 +4,6 @@
 
 namespace motley {
 
-KOKKOS_FUNCTION int short_answer_verdict(const int* a, int length_a, const int* b, int length_b, int words) {
-  const int longer = length_a > length_b ? length_a : length_b;
-  if (longer > words) return -1;
-  int overlap = 0;
-  for (int i = 0; i < length_a; ++i)
-    if (first_occurrence(a, i, 1) && contains_ngram(b, length_b, a + i, 1)) ++overlap;
-  return 2 * overlap >= longer ? 1 : 0;
-}
-
 void rule_pair_scores(const Exec& exec, const ConstView1<PartitionParams>& params, const ConstView4<int>& token,
                       const ConstView3<int>& length, const ConstView3<int>& class_id,
                       const View4<float>& pair_score, const View2<int>& num_calls) {

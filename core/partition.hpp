@@ -6,6 +6,7 @@
 /// bit. DARLING (arXiv 2509.02534) section 3: pair decisions P(same) > tau, union-find components.
 
 #include "core/base/describe.hpp"
+#include "core/ngram.hpp"
 #include "core/rollout.hpp"
 
 namespace motley {
@@ -69,6 +70,14 @@ void partition(const Exec& exec, const ConstView1<PartitionParams>& params,
 /// maybe_test_equality of the official code (darling-spec a1), on token ids: for two completions of
 /// at most `words` counted tokens, 1 iff 2 * |set(a) & set(b)| >= max(|a|, |b|), else 0; -1 = longer,
 /// ask the classifier. Lengths count repeats, the overlap does not.
-KOKKOS_FUNCTION int short_answer_verdict(const int* a, int length_a, const int* b, int length_b, int words);
+KOKKOS_INLINE_FUNCTION int short_answer_verdict(const int* a, int length_a, const int* b, int length_b,
+                                                int words) {
+  const int longer = length_a > length_b ? length_a : length_b;
+  if (longer > words) return -1;
+  int overlap = 0;
+  for (int i = 0; i < length_a; ++i)
+    if (first_occurrence(a, i, 1) && contains_ngram(b, length_b, a + i, 1)) ++overlap;
+  return 2 * overlap >= longer ? 1 : 0;
+}
 
 }  // namespace motley
