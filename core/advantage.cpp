@@ -57,7 +57,7 @@ struct AdvantageKernel {
         if (p.baseline == Baseline::loo && G > 1) centred *= double(G) / (G - 1);
         if (equal && G > 1) centred = 0.0;
       }
-      advantage(r, b, g) = used(r, b, g) != 0 ? static_cast<Scalar>(centred / scale) : Scalar(0);
+      advantage(r, b, g) = used(r, b, g) != 0 ? static_cast<Scalar>(centred == 0.0 ? 0.0 : centred / scale) : Scalar(0);
     }
   }
 };

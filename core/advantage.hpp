@@ -45,7 +45,7 @@ void describe(C& c, Visitor&& v)
 /// centred reward (RLOO, 2402.14740); none: 0. norm none: s = 1 (Dr. GRPO, 2503.20783); group:
 /// s = sample deviation (ddof 1) + eps; batch: s = sample deviation over all rewards of the replica
 /// in this step + eps. Baseline and norm decide; `estimator` only names the family. Where all
-/// rewards of a group are equal the advantage is exactly 0 (the official float32 code gives up to
+/// rewards of a group are equal the advantage (baseline mean or loo) is exactly 0 (the official float32 code gives up to
 /// 0.6 there, darling-spec a6). A group of one: mean 0, s = 1.
 /// Sums in order over G in double: same bits on every run of a backend.
 /// \param params [R]   \param reward [R,B,G] finite   \param used [R,B,G] groups with used = 0 get 0

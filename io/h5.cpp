@@ -380,11 +380,68 @@ Handle open_for_writing(const std::filesystem::path& path) {
              path.string() + ": opening it to write");
 }
 
+namespace {
+
+/// Bob Jenkins' lookup3 hash (hashlittle, initial value 0): the checksum of HDF5's metadata.
+std::uint32_t metadata_checksum(const unsigned char* bytes, std::size_t size) {
+  const auto turn = [](std::uint32_t x, int by) { return (x << by) | (x >> (32 - by)); };
+  std::uint32_t a = 0xdeadbeefu + static_cast<std::uint32_t>(size), b = a, c = a;
+  const auto word = [&](std::size_t at, std::size_t limit) {
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < 4 && at + i < limit; ++i) value |= std::uint32_t{bytes[at + i]} << (8 * i);
+    return value;
+  };
+  std::size_t at = 0;
+  for (; size - at > 12; at += 12) {
+    a += word(at, size);
+    b += word(at + 4, size);
+    c += word(at + 8, size);
+    a -= c, a ^= turn(c, 4), c += b;
+    b -= a, b ^= turn(a, 6), a += c;
+    c -= b, c ^= turn(b, 8), b += a;
+    a -= c, a ^= turn(c, 16), c += b;
+    b -= a, b ^= turn(a, 19), a += c;
+    c -= b, c ^= turn(b, 4), b += a;
+  }
+  a += word(at, size);
+  b += word(at + 4, size);
+  c += word(at + 8, size);
+  c ^= b, c -= turn(b, 14);
+  a ^= c, a -= turn(c, 11);
+  b ^= a, b -= turn(a, 25);
+  c ^= b, c -= turn(b, 16);
+  a ^= c, a -= turn(c, 4);
+  b ^= a, b -= turn(a, 14);
+  c ^= b, c -= turn(b, 24);
+  return c;
+}
+
+/// Moves the end of file that the superblock states to `end`.
+void state_end(const std::filesystem::path& path, std::uint64_t end) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  unsigned char head[48] = {};
+  file.read(reinterpret_cast<char*>(head), sizeof head);
+  if (metadata_checksum(head, 44) != little_endian(head + 44, 4))
+    throw Error(ErrorKind::input, concat(path.string(), ": the superblock is damaged"));
+  for (std::size_t i = 0; i < 8; ++i) head[28 + i] = static_cast<unsigned char>(end >> (8 * i));
+  const std::uint32_t sum = metadata_checksum(head, 44);
+  for (std::size_t i = 0; i < 4; ++i) head[44 + i] = static_cast<unsigned char>(sum >> (8 * i));
+  file.seekp(0);
+  file.write(reinterpret_cast<const char*>(head), sizeof head);
+  if (!file.flush()) throw Error(ErrorKind::io, concat(path.string(), ": cannot be written"));
+}
+
+}  // namespace
+
 void copy_run(const std::filesystem::path& from, const std::filesystem::path& to) {
   const Superblock block = read_superblock(from);
   std::error_code fault;
   std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, fault);
   if (!fault && block.cut()) std::filesystem::resize_file(to, block.end, fault);
+  // A kill between the write of a chunk and that of the superblock leaves an index that points
+  // behind the stated end; HDF5 then refuses the whole dataset ("addr overflow"), though only rows
+  // that are cut off anyway lie there. State the end where the bytes really end.
+  if (!fault && block.size > block.end) state_end(to, block.size);
   if (fault)
     throw Error(ErrorKind::io,
                 concat("copying to ", to.string(), " failed, got ", fault.message()));

@@ -1,0 +1,154 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string_view>
+
+#include "core/base/arena.hpp"
+#include "core/base/error.hpp"
+#include "core/base/math.hpp"
+#include "core/base/reduce.hpp"
+#include "core/base/rng.hpp"
+#include "core/base/shape.hpp"
+#include "core/base/status.hpp"
+#include "core/rollout.hpp"
+#include "tests/core/views.hpp"
+
+namespace motley::test {
+namespace {
+
+/// Vectors of Random123's kat_vectors for philox4x32-10.
+TEST(Philox, KnownAnswers) {
+  const auto expect = [](const Philox4& got, std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+    EXPECT_EQ(got.x[0], a);
+    EXPECT_EQ(got.x[1], b);
+    EXPECT_EQ(got.x[2], c);
+    EXPECT_EQ(got.x[3], d);
+  };
+  expect(philox4x32_10({{0, 0, 0, 0}}, 0, 0), 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8);
+  const std::uint32_t ones = 0xffffffffu;
+  expect(philox4x32_10({{ones, ones, ones, ones}}, ones, ones), 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd);
+  expect(philox4x32_10({{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}, 0xa4093822, 0x299f31d0), 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1);
+}
+
+TEST(Philox, AnAddressIsItsFourParts) {
+  const DrawKey key{(std::uint64_t{7} << 32) | 9, Stream::sample, 11};
+  const Philox4 direct = philox4x32_10({{5, 3, 11, 2}}, 9, 7);
+  EXPECT_EQ(draw_bits(key, 3, 5).x[0], direct.x[0]);
+  EXPECT_EQ(unit_float(0xffffffffu), 1.0f - 0x1p-24f);  // never 1
+  EXPECT_EQ(unit_float(0), 0.0f);
+  EXPECT_EQ(uniform_below(0xffffffffu, 10), 9u);
+}
+
+TEST(Math, ExpIsWithinAFewUnitsInTheLastPlace) {
+  double worst = 0;
+  for (int i = 0; i <= 200000; ++i) {
+    const float x = static_cast<float>(-87.0 + 175.0 * i / 200000);
+    const double truth = std::exp(double(x));
+    worst = std::max(worst, std::abs(double(exp_value(x)) - truth) / truth);
+  }
+  EXPECT_LT(worst, 2e-7);
+  EXPECT_GT(worst, 0.0);
+  EXPECT_EQ(exp_value(0.0f), 1.0f);
+  EXPECT_EQ(exp_or_zero(-std::numeric_limits<float>::infinity()), 0.0f);
+}
+
+TEST(Math, LaneSumIsTheSumInItsFixedOrder) {
+  for (const int n : {0, 1, 15, 16, 17, 50}) {
+    double truth = 0;
+    float lane[16] = {};
+    for (int i = 0; i < n; ++i) {
+      const float x = 1.0f / static_cast<float>(i + 1);
+      truth += double(x);
+      lane[i % 16] += x;
+    }
+    for (int width = 8; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+    const float got = lane_sum<float>(n, [](int i) { return 1.0f / static_cast<float>(i + 1); });
+    EXPECT_EQ(got, lane[0]);
+    EXPECT_NEAR(double(got), truth, 1e-5);
+  }
+}
+
+void sum_in_order(int n, std::vector<double>& out) {
+  const View2<double> partial("motley::test::partial", 2, std::max<std::int64_t>(1, sum_chunks(n)));
+  const View1<double> total("motley::test::total", 2);
+  ordered_sum(
+      Exec(), "motley::test::ordered_sum", 2, n,
+      KOKKOS_LAMBDA(const int r, const std::int64_t i) { return (r + 1) * 0.1 / double(i + 1); }, partial, total);
+  out = values_of(total);
+}
+TEST(Reduce, OrderedSumIsThePlainChunkedLoop) {
+  for (const int n : {1, 4095, 4096, 4097, 20000}) {
+    std::vector<double> got;
+    sum_in_order(n, got);
+    for (int r = 0; r < 2; ++r) {
+      double total = 0;
+      for (int first = 0; first < n; first += kSumChunk) {
+        double chunk = 0;
+        for (int i = first; i < std::min(n, first + kSumChunk); ++i) chunk += (r + 1) * 0.1 / double(i + 1);
+        total += chunk;
+      }
+      // The device function may fuse its product and sum, so the last bit is not compared.
+      EXPECT_NEAR(got[static_cast<std::size_t>(r)], total, 1e-14 * total);
+    }
+  }
+}
+
+TEST(Error, NearestNameAndExitCodes) {
+  const std::vector<std::string> words = {"classifier", "exact", "ngram", "oracle"};
+  EXPECT_EQ(nearest("clasifier", words), "classifier");
+  EXPECT_EQ(nearest("zzzzzz", words), "");
+  EXPECT_EQ(did_you_mean("orcale", words), "; did you mean \"oracle\"?");
+  EXPECT_EQ(exit_code(ErrorKind::config), 2);
+  EXPECT_EQ(exit_code(ErrorKind::refused), 3);
+  EXPECT_EQ(exit_code(ErrorKind::input), 4);
+  EXPECT_EQ(exit_code(ErrorKind::io), 5);
+  EXPECT_EQ(exit_code(ErrorKind::numeric), 6);
+  EXPECT_EQ(exit_code(ErrorKind::shape), 1);
+}
+
+TEST(Shape, AWrongExtentIsNamedWithBothShapes) {
+  const View3<float> view("motley::test::view", 4, 8, 16);
+  try {
+    require_extents(view, "advantage", "reward", "[R,B,G]", 4, 8, 12);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), "advantage: view reward has shape [4,8,16], expected [R,B,G] = [4,8,12]");
+    EXPECT_EQ(error.kind(), ErrorKind::shape);
+  }
+}
+
+TEST(Arena, TensorsAreAlignedAndDoNotOverlap) {
+  ParameterLayout layout;
+  EXPECT_EQ(layout.add("a", 3, 5), 0);
+  EXPECT_EQ(layout.add("b", 1, 33), 32);
+  EXPECT_EQ(layout.add("c", 1, 1), 96);
+  EXPECT_EQ(layout.size(), 128);
+  EXPECT_EQ(layout.weights(), 15 + 33 + 1);
+  EXPECT_FALSE(layout.tensor("b").matrix());
+  EXPECT_THROW(layout.tensor("d"), Error);
+}
+
+TEST(Status, TheWordNamesStageAndAddress) {
+  EXPECT_EQ(describe_status(pack_status(Stage::policy_gradient, 3, 5, 17)), "stage policy_gradient, prompt 3, completion 5, position 17");
+  EXPECT_LT(pack_status(Stage::rollout, 1, 0, 0), pack_status(Stage::rollout, 1, 0, 1));
+  EXPECT_LT(pack_status(Stage::rollout, 9, 9, 9), pack_status(Stage::score_tokens, 0, 0, 0));
+}
+
+TEST(RolloutBuffer, EveryFieldIsAllocatedAsItsTableSays) {
+  RolloutBuffer buffer({.R = 2, .B = 3, .G = 4, .P = 5, .T = 6, .V = 7});
+  int fields = 0;
+  for_each_field(buffer, [&](const char* name, auto& view, std::string_view axes, const char* unit, const char* stage, const char* text) {
+    ++fields;
+    ASSERT_EQ(axes.size(), 2 * view.rank() - 1) << name;
+    const std::string_view letters = "RBGPT";
+    const std::size_t extent[] = {2, 3, 4, 5, 6};
+    for (unsigned i = 0; i < view.rank(); ++i) EXPECT_EQ(view.extent(i), extent[letters.find(axes[2 * i])]) << name;
+    EXPECT_EQ(view.label(), std::string("motley::rollout::") + name);
+    EXPECT_FALSE(std::string(unit).empty() || std::string(stage).empty() || std::string(text).empty()) << name;
+  });
+  EXPECT_EQ(fields, 24);
+}
+
+}  // namespace
+}  // namespace motley::test
