@@ -26,7 +26,8 @@ struct AdvantageKernel {
     double square = 0;
     for (int b = 0; b < B; ++b)
       for (int g = 0; g < G; ++g)
-        if (used(r, b, g) != 0) square += (double(reward(r, b, g)) - mean) * (double(reward(r, b, g)) - mean);
+        if (used(r, b, g) != 0)
+          square += (double(reward(r, b, g)) - mean) * (double(reward(r, b, g)) - mean);
     return Kokkos::sqrt(square / (n - 1));
   }
 
@@ -42,7 +43,8 @@ struct AdvantageKernel {
     }
     const double mean = G > 1 ? sum / G : 0.0;
     double square = 0;
-    for (int g = 0; g < G; ++g) square += (double(reward(r, b, g)) - mean) * (double(reward(r, b, g)) - mean);
+    for (int g = 0; g < G; ++g)
+      square += (double(reward(r, b, g)) - mean) * (double(reward(r, b, g)) - mean);
     const double deviation = G > 1 ? (equal ? 0.0 : Kokkos::sqrt(square / (G - 1))) : 1.0;
     group_mean(r, b) = static_cast<Scalar>(mean);
     group_std(r, b) = static_cast<Scalar>(deviation);
@@ -57,28 +59,33 @@ struct AdvantageKernel {
         if (p.baseline == Baseline::loo && G > 1) centred *= double(G) / (G - 1);
         if (equal && G > 1) centred = 0.0;
       }
-      advantage(r, b, g) = used(r, b, g) != 0 ? static_cast<Scalar>(centred == 0.0 ? 0.0 : centred / scale) : Scalar(0);
+      advantage(r, b, g) = used(r, b, g) != 0
+                               ? static_cast<Scalar>(centred == 0.0 ? 0.0 : centred / scale)
+                               : Scalar(0);
     }
   }
 };
 
 template <class Scalar>
-void group_advantage(const Exec& exec, const ConstView1<AdvantageParams>& params, const ConstView3<Scalar>& reward,
-                     const ConstView3<int>& used, const View2<Scalar>& group_mean, const View2<Scalar>& group_std,
+void group_advantage(const Exec& exec, const ConstView1<AdvantageParams>& params,
+                     const ConstView3<Scalar>& reward, const ConstView3<int>& used,
+                     const View2<Scalar>& group_mean, const View2<Scalar>& group_std,
                      const View3<Scalar>& advantage) {
   const int R = static_cast<int>(reward.extent(0));
   const int B = static_cast<int>(reward.extent(1));
   const int G = static_cast<int>(reward.extent(2));
   require_extents(used, "group_advantage", "used", "[R,B,G]", R, B, G);
   require_extents(advantage, "group_advantage", "advantage", "[R,B,G]", R, B, G);
-  const AdvantageKernel<Scalar> kernel{params, reward, used, group_mean, group_std, advantage, B, G};
-  Kokkos::parallel_for("motley::advantage::group_advantage", Kokkos::RangePolicy<Exec>(exec, 0, R * B), kernel);
+  const AdvantageKernel<Scalar> kernel{params,    reward,    used, group_mean,
+                                       group_std, advantage, B,    G};
+  Kokkos::parallel_for("motley::advantage::group_advantage",
+                       Kokkos::RangePolicy<Exec>(exec, 0, R * B), kernel);
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                              \
-  template void group_advantage<Scalar>(const Exec&, const ConstView1<AdvantageParams>&, const ConstView3<Scalar>&, \
-                                        const ConstView3<int>&, const View2<Scalar>&, const View2<Scalar>&,     \
-                                        const View3<Scalar>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                \
+  template void group_advantage<Scalar>(                                          \
+      const Exec&, const ConstView1<AdvantageParams>&, const ConstView3<Scalar>&, \
+      const ConstView3<int>&, const View2<Scalar>&, const View2<Scalar>&, const View3<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

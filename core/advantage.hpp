@@ -30,12 +30,13 @@ struct AdvantageParams {
 };
 
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, AdvantageParams>
-{
-  v("advantage.estimator", c.estimator, any_value, "1", "family of the advantage; it sets baseline and norm where they are not given");
-  v("advantage.baseline", c.baseline, any_value, "1", "what is subtracted: the group's mean, the mean of the others, nothing");
-  v("advantage.norm", c.norm, any_value, "1", "what the advantage is divided by: nothing, the group's deviation, the batch's");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, AdvantageParams> {
+  v("advantage.estimator", c.estimator, any_value, "1",
+    "family of the advantage; it sets baseline and norm where they are not given");
+  v("advantage.baseline", c.baseline, any_value, "1",
+    "what is subtracted: the group's mean, the mean of the others, nothing");
+  v("advantage.norm", c.norm, any_value, "1",
+    "what the advantage is divided by: nothing, the group's deviation, the batch's");
   v("advantage.eps", c.eps, Range{.low = 0, .high = 1}, "1", "added to the deviation");
 }
 
@@ -45,11 +46,11 @@ void describe(C& c, Visitor&& v)
 /// centred reward (RLOO, 2402.14740); none: 0. norm none: s = 1 (Dr. GRPO, 2503.20783); group:
 /// s = sample deviation (ddof 1) + eps; batch: s = sample deviation over all rewards of the replica
 /// in this step + eps. Baseline and norm decide; `estimator` only names the family. Where all
-/// rewards of a group are equal the advantage (baseline mean or loo) is exactly 0 (the official float32 code gives up to
-/// 0.6 there, darling-spec a6). A group of one: mean 0, s = 1.
-/// Sums in order over G in double: same bits on every run of a backend.
-/// \param params [R]   \param reward [R,B,G] finite   \param used [R,B,G] groups with used = 0 get 0
-/// \param group_mean, group_std [R,B] out   \param advantage [R,B,G] out
+/// rewards of a group are equal the advantage (baseline mean or loo) is exactly 0 (the official
+/// float32 code gives up to 0.6 there, darling-spec a6). A group of one: mean 0, s = 1. Sums in
+/// order over G in double: same bits on every run of a backend. \param params [R]   \param reward
+/// [R,B,G] finite   \param used [R,B,G] groups with used = 0 get 0 \param group_mean, group_std
+/// [R,B] out   \param advantage [R,B,G] out
 template <class Scalar>
 void group_advantage(const Exec& exec, const ConstView1<AdvantageParams>& params,
                      const ConstView3<Scalar>& reward, const ConstView3<int>& used,

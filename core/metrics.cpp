@@ -21,7 +21,8 @@ const MetricInfo& metric_info(Metric metric) {
       {"frac_all_wrong", "1", "share of groups with no quality above 0"},
       {"num_effective_groups", "1", "groups that are used and whose advantages are not all 0"},
       {"entropy", "nat", "mean token entropy"},
-      {"entropy_correct", "nat", "mean token entropy of completions with quality above 0; NaN where none"},
+      {"entropy_correct", "nat",
+       "mean token entropy of completions with quality above 0; NaN where none"},
       {"entropy_wrong", "nat", "mean token entropy of the others; NaN where none"},
       {"cluster_entropy", "nat", "mean over groups of the entropy of cluster shares"},
       {"num_clusters", "1", "mean clusters per group"},
@@ -29,8 +30,10 @@ const MetricInfo& metric_info(Metric metric) {
       {"num_pairs", "1", "pairs of completions in the batch"},
       {"num_classifier_calls", "1", "pairs put to the classifier after deduplication"},
       {"num_classes", "1", "mean ground-truth classes per group; NaN where the task knows none"},
-      {"num_distinct_correct", "1", "mean ground-truth classes among completions with quality above 0"},
-      {"kl_ref", "nat", "mean divergence from the reference by the configured estimator; NaN where kl.coef = 0"},
+      {"num_distinct_correct", "1",
+       "mean ground-truth classes among completions with quality above 0"},
+      {"kl_ref", "nat",
+       "mean divergence from the reference by the configured estimator; NaN where kl.coef = 0"},
       {"kl_old", "nat", "mean of old - new log-probability"},
       {"kl_k1", "nat", "estimator k1 of KL(new|ref); NaN where kl.coef = 0"},
       {"kl_k2", "nat", "estimator k2"},
@@ -55,9 +58,30 @@ namespace {
 
 /// Terms a group adds to the replica's means. Summed over b in order by the second kernel.
 enum GroupTerm : int {
-  kQuality, kReward, kRewardStd, kDiversity, kAdvantage, kAdvantage2, kZeroStd, kZeroStdQuality, kAllCorrect,
-  kAllWrong, kEffective, kEntropyCorrect, kEntropyWrong, kTokensCorrect, kTokensWrong, kClusterEntropy,
-  kClusters, kMaxCluster, kCalls, kClasses, kDistinctCorrect, kKnown, kTruncated, kGroupTerms
+  kQuality,
+  kReward,
+  kRewardStd,
+  kDiversity,
+  kAdvantage,
+  kAdvantage2,
+  kZeroStd,
+  kZeroStdQuality,
+  kAllCorrect,
+  kAllWrong,
+  kEffective,
+  kEntropyCorrect,
+  kEntropyWrong,
+  kTokensCorrect,
+  kTokensWrong,
+  kClusterEntropy,
+  kClusters,
+  kMaxCluster,
+  kCalls,
+  kClasses,
+  kDistinctCorrect,
+  kKnown,
+  kTruncated,
+  kGroupTerms
 };
 
 struct GroupMetrics {
@@ -70,7 +94,8 @@ struct GroupMetrics {
       if (x.class_id(r, b, g) < 0 || (correct_only && !(x.quality(r, b, g) > 0.0f))) continue;
       bool seen = false;
       for (int j = 0; j < g && !seen; ++j)
-        seen = x.class_id(r, b, j) == x.class_id(r, b, g) && (!correct_only || x.quality(r, b, j) > 0.0f);
+        seen = x.class_id(r, b, j) == x.class_id(r, b, g) &&
+               (!correct_only || x.quality(r, b, j) > 0.0f);
       if (!seen) ++count;
     }
     return count;
@@ -139,7 +164,8 @@ void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<
       KOKKOS_LAMBDA(const int job) { group(job / B, job % B, &scratch(job / B, job % B, 0)); });
   const View3<int> length = buffer.length;
   Kokkos::parallel_for(
-      "motley::metrics::replicas", Kokkos::RangePolicy<Exec>(exec, 0, R), KOKKOS_LAMBDA(const int r) {
+      "motley::metrics::replicas", Kokkos::RangePolicy<Exec>(exec, 0, R),
+      KOKKOS_LAMBDA(const int r) {
         double sum[kGroupTerms] = {};
         for (int b = 0; b < B; ++b)
           for (int k = 0; k < kGroupTerms; ++k) sum[k] += scratch(r, b, k);
@@ -160,7 +186,8 @@ void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<
         set(Metric::frac_all_correct, sum[kAllCorrect] / B);
         set(Metric::frac_all_wrong, sum[kAllWrong] / B);
         set(Metric::num_effective_groups, sum[kEffective]);
-        set(Metric::entropy, (sum[kEntropyCorrect] + sum[kEntropyWrong]) / (tokens > 0 ? tokens : 1.0));
+        set(Metric::entropy,
+            (sum[kEntropyCorrect] + sum[kEntropyWrong]) / (tokens > 0 ? tokens : 1.0));
         set(Metric::entropy_correct, sum[kEntropyCorrect] / sum[kTokensCorrect]);
         set(Metric::entropy_wrong, sum[kEntropyWrong] / sum[kTokensWrong]);
         set(Metric::cluster_entropy, sum[kClusterEntropy] / B);
@@ -168,23 +195,28 @@ void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<
         set(Metric::max_cluster_frac, sum[kMaxCluster] / B);
         set(Metric::num_pairs, double(B) * G * (G - 1) / 2);
         set(Metric::num_classifier_calls, sum[kCalls]);
-        set(Metric::num_classes, sum[kKnown] > 0 ? sum[kClasses] / B : Kokkos::Experimental::quiet_NaN_v<double>);
-        set(Metric::num_distinct_correct,
-            sum[kKnown] > 0 ? sum[kDistinctCorrect] / B : Kokkos::Experimental::quiet_NaN_v<double>);
+        set(Metric::num_classes,
+            sum[kKnown] > 0 ? sum[kClasses] / B : Kokkos::Experimental::quiet_NaN_v<double>);
+        set(Metric::num_distinct_correct, sum[kKnown] > 0
+                                              ? sum[kDistinctCorrect] / B
+                                              : Kokkos::Experimental::quiet_NaN_v<double>);
         set(Metric::length, tokens / n);
         set(Metric::truncated_frac, sum[kTruncated] / n);
       });
 }
 
-void update_metrics(const Exec& exec, const ConstView2<double>& sums, const ConstView1<double>& ratio_max,
-                    const ConstView1<double>& grad_norm, const ConstView1<double>& lr,
-                    const ConstView1<LossParams>& params, const View2<double>& values) {
+void update_metrics(const Exec& exec, const ConstView2<double>& sums,
+                    const ConstView1<double>& ratio_max, const ConstView1<double>& grad_norm,
+                    const ConstView1<double>& lr, const ConstView1<LossParams>& params,
+                    const View2<double>& values) {
   const int R = static_cast<int>(values.extent(0));
   Kokkos::parallel_for(
       "motley::metrics::update", Kokkos::RangePolicy<Exec>(exec, 0, R), KOKKOS_LAMBDA(const int r) {
         const double nan = Kokkos::Experimental::quiet_NaN_v<double>;
         const double tokens = sums(r, static_cast<int>(UpdateSum::tokens));
-        const auto mean = [&](UpdateSum k) { return tokens > 0 ? sums(r, static_cast<int>(k)) / tokens : 0.0; };
+        const auto mean = [&](UpdateSum k) {
+          return tokens > 0 ? sums(r, static_cast<int>(k)) / tokens : 0.0;
+        };
         const auto set = [&](Metric m, double value) { values(r, static_cast<int>(m)) = value; };
         const LossParams& p = params(r);
         const bool kl = p.kl_coef != 0.0;
@@ -215,8 +247,8 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums, const Cons
 }
 
 double pass_at_k(int n, int c, int k) {
-  MOTLEY_REQUIRE(n >= 1 && c >= 0 && c <= n && k >= 1 && k <= n, ErrorKind::internal, "pass_at_k(", n, ", ", c, ", ",
-                 k, ")");
+  MOTLEY_REQUIRE(n >= 1 && c >= 0 && c <= n && k >= 1 && k <= n, ErrorKind::internal, "pass_at_k(",
+                 n, ", ", c, ", ", k, ")");
   if (n - c < k) return 1.0;
   double miss = 1.0;
   for (int j = n - c + 1; j <= n; ++j) miss *= 1.0 - double(k) / j;
@@ -238,12 +270,13 @@ double class_entropy(const std::vector<int>& class_counts) {
   return entropy;
 }
 
-double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster, double patience) {
+double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster,
+                       double patience) {
   double sum = 0.0, norm = 0.0, weight = 1.0;
   for (std::size_t i = 0; i < score.size(); ++i, weight *= patience) {
     norm += weight;
-    const bool fresh = std::find(cluster.begin(), cluster.begin() + static_cast<std::ptrdiff_t>(i), cluster[i]) ==
-                       cluster.begin() + static_cast<std::ptrdiff_t>(i);
+    const bool fresh = std::find(cluster.begin(), cluster.begin() + static_cast<std::ptrdiff_t>(i),
+                                 cluster[i]) == cluster.begin() + static_cast<std::ptrdiff_t>(i);
     if (fresh) sum += weight * score[i];
   }
   return norm > 0.0 ? sum / norm : 0.0;

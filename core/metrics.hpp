@@ -12,12 +12,44 @@ namespace motley {
 /// Columns of /metrics, in file order. Name, unit and sentence in `metric_info`; formulas in
 /// docs/metrics.md.
 enum class Metric : int {
-  quality, reward, reward_std, diversity, advantage_std, frac_zero_std, frac_zero_std_quality,
-  frac_all_correct, frac_all_wrong, num_effective_groups, entropy, entropy_correct, entropy_wrong,
-  cluster_entropy, num_clusters, max_cluster_frac, num_pairs, num_classifier_calls, num_classes,
-  num_distinct_correct, kl_ref, kl_old, kl_k1, kl_k2, kl_k3, kl_exact, ratio_mean, ratio_max,
-  clip_frac_low, clip_frac_high, clip_frac_dual, policy_loss, grad_norm, lr, length, truncated_frac,
-  tokens_total, count
+  quality,
+  reward,
+  reward_std,
+  diversity,
+  advantage_std,
+  frac_zero_std,
+  frac_zero_std_quality,
+  frac_all_correct,
+  frac_all_wrong,
+  num_effective_groups,
+  entropy,
+  entropy_correct,
+  entropy_wrong,
+  cluster_entropy,
+  num_clusters,
+  max_cluster_frac,
+  num_pairs,
+  num_classifier_calls,
+  num_classes,
+  num_distinct_correct,
+  kl_ref,
+  kl_old,
+  kl_k1,
+  kl_k2,
+  kl_k3,
+  kl_exact,
+  ratio_mean,
+  ratio_max,
+  clip_frac_low,
+  clip_frac_high,
+  clip_frac_dual,
+  policy_loss,
+  grad_norm,
+  lr,
+  length,
+  truncated_frac,
+  tokens_total,
+  count
 };
 inline constexpr int kMetrics = static_cast<int>(Metric::count);
 
@@ -38,9 +70,10 @@ void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<
 
 /// Columns that follow from the update's sums.
 /// \param sums [R,kUpdateSums]  \param ratio_max [R]  \param grad_norm [R]  \param lr [R]
-void update_metrics(const Exec& exec, const ConstView2<double>& sums, const ConstView1<double>& ratio_max,
-                    const ConstView1<double>& grad_norm, const ConstView1<double>& lr,
-                    const ConstView1<LossParams>& params, const View2<double>& values);
+void update_metrics(const Exec& exec, const ConstView2<double>& sums,
+                    const ConstView1<double>& ratio_max, const ConstView1<double>& grad_norm,
+                    const ConstView1<double>& lr, const ConstView1<LossParams>& params,
+                    const View2<double>& values);
 
 /// Unbiased pass@k = 1 - C(n-c, k) / C(n, k); 1 if n - c < k (Chen et al. 2021). Needs k <= n.
 double pass_at_k(int n, int c, int k);
@@ -54,6 +87,7 @@ double class_entropy(const std::vector<int>& class_counts);
 
 /// NoveltyBench utility: sum_i p^i [class of i is new] u_i / sum_i p^i, i = 0, ..., p = patience
 /// (0.8 there, 1 in the DARLING paper, where it is the sum of first-of-class scores over k).
-double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster, double patience);
+double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster,
+                       double patience);
 
 }  // namespace motley

@@ -26,7 +26,8 @@ KOKKOS_INLINE_FUNCTION bool first_occurrence(const int* text, int at, int n) {
 }
 
 /// Jaccard similarity of the sets of n-grams; where both are shorter than n: 1 iff equal strings.
-KOKKOS_INLINE_FUNCTION double ngram_jaccard(const int* a, int length_a, const int* b, int length_b, int n) {
+KOKKOS_INLINE_FUNCTION double ngram_jaccard(const int* a, int length_a, const int* b, int length_b,
+                                            int n) {
   if (length_a < n || length_b < n)
     return length_a == length_b && same_tokens(a, b, length_a) ? 1.0 : 0.0;
   int size_a = 0, size_b = 0, common = 0;

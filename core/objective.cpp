@@ -3,14 +3,16 @@
 namespace motley {
 
 template <class Scalar>
-void token_weights(const Exec& exec, const ConstView1<LossParams>& params, const ConstView3<int>& length,
-                   const ConstView3<int>& used, int T, int b_first, int b_last, const View3<Scalar>& weight) {
+void token_weights(const Exec& exec, const ConstView1<LossParams>& params,
+                   const ConstView3<int>& length, const ConstView3<int>& used, int T, int b_first,
+                   int b_last, const View3<Scalar>& weight) {
   const int R = static_cast<int>(length.extent(0));
   const int B = static_cast<int>(length.extent(1));
   const int G = static_cast<int>(length.extent(2));
   require_extents(weight, "token_weights", "weight", "[R,B,G]", R, B, G);
   Kokkos::parallel_for(
-      "motley::objective::token_weights", Kokkos::RangePolicy<Exec>(exec, 0, R), KOKKOS_LAMBDA(const int r) {
+      "motley::objective::token_weights", Kokkos::RangePolicy<Exec>(exec, 0, R),
+      KOKKOS_LAMBDA(const int r) {
         std::int64_t tokens = 0;
         std::int64_t sequences = 0;
         for (int b = b_first; b < b_last; ++b)
@@ -39,17 +41,19 @@ void token_weights(const Exec& exec, const ConstView1<LossParams>& params, const
 }
 
 template <class Scalar>
-void token_losses(const Exec& exec, const ConstView1<LossParams>& params, const ConstView4<Scalar>& new_log_prob,
-                  const ConstView4<Scalar>& old_log_prob, const ConstView4<Scalar>& ref_log_prob,
-                  const ConstView3<Scalar>& advantage, const ConstView3<int>& length,
-                  const ConstView3<Scalar>& weight, const View4<Scalar>& loss, const View4<Scalar>& gradient,
+void token_losses(const Exec& exec, const ConstView1<LossParams>& params,
+                  const ConstView4<Scalar>& new_log_prob, const ConstView4<Scalar>& old_log_prob,
+                  const ConstView4<Scalar>& ref_log_prob, const ConstView3<Scalar>& advantage,
+                  const ConstView3<int>& length, const ConstView3<Scalar>& weight,
+                  const View4<Scalar>& loss, const View4<Scalar>& gradient,
                   const View2<double>& sums) {
   const int R = static_cast<int>(length.extent(0));
   const int B = static_cast<int>(length.extent(1));
   const int G = static_cast<int>(length.extent(2));
   const int T = static_cast<int>(new_log_prob.extent(3));
   Kokkos::parallel_for(
-      "motley::objective::token_losses", Kokkos::RangePolicy<Exec>(exec, 0, R), KOKKOS_LAMBDA(const int r) {
+      "motley::objective::token_losses", Kokkos::RangePolicy<Exec>(exec, 0, R),
+      KOKKOS_LAMBDA(const int r) {
         const LossParams& p = params(r);
         double total[kUpdateSums] = {};
         const auto add = [&](UpdateSum which, double x) { total[static_cast<int>(which)] += x; };
@@ -60,8 +64,8 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params, const 
               gradient(r, b, g, t) = Scalar(0);
               if (t >= length(r, b, g)) continue;
               const Scalar fresh = new_log_prob(r, b, g, t);
-              const TokenLoss<Scalar> l =
-                  token_loss(p, fresh, old_log_prob(r, b, g, t), ref_log_prob(r, b, g, t), advantage(r, b, g));
+              const TokenLoss<Scalar> l = token_loss(p, fresh, old_log_prob(r, b, g, t),
+                                                     ref_log_prob(r, b, g, t), advantage(r, b, g));
               const Scalar share = weight(r, b, g);
               loss(r, b, g, t) = l.policy + static_cast<Scalar>(p.kl_coef) * l.kl;
               gradient(r, b, g, t) = share * l.d_log_prob;
@@ -78,14 +82,15 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params, const 
       });
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                             \
-  template void token_weights<Scalar>(const Exec&, const ConstView1<LossParams>&, const ConstView3<int>&,      \
-                                      const ConstView3<int>&, int, int, int, const View3<Scalar>&);            \
-  template void token_losses<Scalar>(const Exec&, const ConstView1<LossParams>&, const ConstView4<Scalar>&,    \
-                                     const ConstView4<Scalar>&, const ConstView4<Scalar>&,                     \
-                                     const ConstView3<Scalar>&, const ConstView3<int>&,                        \
-                                     const ConstView3<Scalar>&, const View4<Scalar>&, const View4<Scalar>&,    \
-                                     const View2<double>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                              \
+  template void token_weights<Scalar>(const Exec&, const ConstView1<LossParams>&,               \
+                                      const ConstView3<int>&, const ConstView3<int>&, int, int, \
+                                      int, const View3<Scalar>&);                               \
+  template void token_losses<Scalar>(                                                           \
+      const Exec&, const ConstView1<LossParams>&, const ConstView4<Scalar>&,                    \
+      const ConstView4<Scalar>&, const ConstView4<Scalar>&, const ConstView3<Scalar>&,          \
+      const ConstView3<int>&, const ConstView3<Scalar>&, const View4<Scalar>&,                  \
+      const View4<Scalar>&, const View2<double>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

@@ -73,7 +73,8 @@ KOKKOS_INLINE_FUNCTION TokenLoss<Scalar> token_loss(const LossParams& p, Scalar 
 
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION Scalar row_kl(const Scalar* scaled, const RowSoftmax<Scalar>& s,
-                                     const Scalar* ref_scaled, const RowSoftmax<Scalar>& ref, int V) {
+                                     const Scalar* ref_scaled, const RowSoftmax<Scalar>& ref,
+                                     int V) {
   return lane_sum<Scalar>(V, [&](int v) {
     const Scalar lp = s.log_prob(scaled[v]);
     const Scalar p = exp_or_zero(lp);
@@ -83,9 +84,11 @@ KOKKOS_INLINE_FUNCTION Scalar row_kl(const Scalar* scaled, const RowSoftmax<Scal
 
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION void row_loss_gradient(const LossParams& p, Scalar* scaled, int V,
-                                              const RowSoftmax<Scalar>& s, int token, Scalar d_log_prob,
-                                              Scalar entropy, const Scalar* ref_scaled,
-                                              const RowSoftmax<Scalar>& ref, Scalar exact_kl, Scalar weight) {
+                                              const RowSoftmax<Scalar>& s, int token,
+                                              Scalar d_log_prob, Scalar entropy,
+                                              const Scalar* ref_scaled,
+                                              const RowSoftmax<Scalar>& ref, Scalar exact_kl,
+                                              Scalar weight) {
   const Scalar scale = weight * static_cast<Scalar>(p.inv_temperature);
   const Scalar entropy_coef = static_cast<Scalar>(p.entropy_coef);
   const Scalar kl_coef = ref_scaled != nullptr ? static_cast<Scalar>(p.kl_coef) : Scalar(0);
@@ -93,7 +96,8 @@ KOKKOS_INLINE_FUNCTION void row_loss_gradient(const LossParams& p, Scalar* scale
     const Scalar lp = s.log_prob(scaled[v]);
     const Scalar prob = exp_or_zero(lp);
     Scalar slope = d_log_prob * ((v == token ? Scalar(1) : Scalar(0)) - prob);
-    if (entropy_coef != Scalar(0) && prob > Scalar(0)) slope += entropy_coef * prob * (lp + entropy);
+    if (entropy_coef != Scalar(0) && prob > Scalar(0))
+      slope += entropy_coef * prob * (lp + entropy);
     if (kl_coef != Scalar(0) && prob > Scalar(0))
       slope += kl_coef * prob * (lp - ref.log_prob(ref_scaled[v]) - exact_kl);
     scaled[v] = scale * slope;

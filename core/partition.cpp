@@ -4,9 +4,10 @@
 
 namespace motley {
 
-void rule_pair_scores(const Exec& exec, const ConstView1<PartitionParams>& params, const ConstView4<int>& token,
-                      const ConstView3<int>& length, const ConstView3<int>& class_id,
-                      const View4<float>& pair_score, const View2<int>& num_calls) {
+void rule_pair_scores(const Exec& exec, const ConstView1<PartitionParams>& params,
+                      const ConstView4<int>& token, const ConstView3<int>& length,
+                      const ConstView3<int>& class_id, const View4<float>& pair_score,
+                      const View2<int>& num_calls) {
   const int R = static_cast<int>(token.extent(0));
   const int B = static_cast<int>(token.extent(1));
   const int G = static_cast<int>(token.extent(2));
@@ -28,13 +29,18 @@ void rule_pair_scores(const Exec& exec, const ConstView1<PartitionParams>& param
           float score = 0.0f;
           switch (p.method) {
             case PartitionMethod::oracle:
-              score = class_id(r, b, g) == class_id(r, b, other) && class_id(r, b, g) >= 0 ? 1.0f : 0.0f;
+              score = class_id(r, b, g) == class_id(r, b, other) && class_id(r, b, g) >= 0 ? 1.0f
+                                                                                           : 0.0f;
               break;
             case PartitionMethod::exact:
-              score = length(r, b, g) == length(r, b, other) && same_tokens(mine, theirs, length(r, b, g)) ? 1.0f : 0.0f;
+              score = length(r, b, g) == length(r, b, other) &&
+                              same_tokens(mine, theirs, length(r, b, g))
+                          ? 1.0f
+                          : 0.0f;
               break;
             default:
-              score = static_cast<float>(ngram_jaccard(mine, length(r, b, g), theirs, length(r, b, other), p.ngram_n));
+              score = static_cast<float>(
+                  ngram_jaccard(mine, length(r, b, g), theirs, length(r, b, other), p.ngram_n));
           }
           pair_score(r, b, g, other) = score;
           pair_score(r, b, other, g) = score;
@@ -54,7 +60,8 @@ KOKKOS_INLINE_FUNCTION int find_root(const View3<int>& parent, int r, int b, int
 }
 
 template <class Same>
-KOKKOS_INLINE_FUNCTION void union_find(const View3<int>& cluster, int r, int b, int G, const Same& same) {
+KOKKOS_INLINE_FUNCTION void union_find(const View3<int>& cluster, int r, int b, int G,
+                                       const Same& same) {
   for (int i = 0; i < G; ++i)
     for (int j = i + 1; j < G; ++j) {
       if (!same(i, j)) continue;
@@ -70,7 +77,8 @@ KOKKOS_INLINE_FUNCTION void union_find(const View3<int>& cluster, int r, int b, 
 
 /// Labels are first members by construction of the order.
 template <class Same>
-KOKKOS_INLINE_FUNCTION void greedy_first(const View3<int>& cluster, int r, int b, int G, const Same& same) {
+KOKKOS_INLINE_FUNCTION void greedy_first(const View3<int>& cluster, int r, int b, int G,
+                                         const Same& same) {
   for (int i = 0; i < G; ++i) {
     if (cluster(r, b, i) < 0) continue;
     for (int j = 0; j < i; ++j)
@@ -83,7 +91,8 @@ KOKKOS_INLINE_FUNCTION void greedy_first(const View3<int>& cluster, int r, int b
 
 /// get_semantic_ids of Kuhn et al.: the class opened by i takes every later match, assigned or not.
 template <class Same>
-KOKKOS_INLINE_FUNCTION void greedy_last(const View3<int>& cluster, int r, int b, int G, const Same& same) {
+KOKKOS_INLINE_FUNCTION void greedy_last(const View3<int>& cluster, int r, int b, int G,
+                                        const Same& same) {
   for (int i = 0; i < G; ++i) {
     if (cluster(r, b, i) != i) continue;
     for (int j = i + 1; j < G; ++j)
@@ -93,8 +102,9 @@ KOKKOS_INLINE_FUNCTION void greedy_last(const View3<int>& cluster, int r, int b,
 
 }  // namespace
 
-void partition(const Exec& exec, const ConstView1<PartitionParams>& params, const ConstView4<float>& pair_score,
-               const ConstView3<int>& member, const View3<int>& cluster, const View3<int>& cluster_size,
+void partition(const Exec& exec, const ConstView1<PartitionParams>& params,
+               const ConstView4<float>& pair_score, const ConstView3<int>& member,
+               const View3<int>& cluster, const View3<int>& cluster_size,
                const View2<int>& num_clusters) {
   const int R = static_cast<int>(cluster.extent(0));
   const int B = static_cast<int>(cluster.extent(1));
@@ -102,7 +112,8 @@ void partition(const Exec& exec, const ConstView1<PartitionParams>& params, cons
   require_extents(pair_score, "partition", "pair_score", "[R,B,G,G]", R, B, G, G);
   const bool everybody = member.extent(0) == 0;
   Kokkos::parallel_for(
-      "motley::partition::partition", Kokkos::RangePolicy<Exec>(exec, 0, R * B), KOKKOS_LAMBDA(const int job) {
+      "motley::partition::partition", Kokkos::RangePolicy<Exec>(exec, 0, R * B),
+      KOKKOS_LAMBDA(const int job) {
         const int b = job % B;
         const int r = job / B;
         const PartitionParams& p = params(r);
@@ -115,7 +126,8 @@ void partition(const Exec& exec, const ConstView1<PartitionParams>& params, cons
         if (p.linkage == Linkage::soft) return;
         const float threshold = static_cast<float>(p.threshold);
         const auto same = [&](int i, int j) {
-          return cluster(r, b, i) >= 0 && cluster(r, b, j) >= 0 && pair_score(r, b, i, j) > threshold;
+          return cluster(r, b, i) >= 0 && cluster(r, b, j) >= 0 &&
+                 pair_score(r, b, i, j) > threshold;
         };
         switch (p.linkage) {
           case Linkage::greedy_first: greedy_first(cluster, r, b, G, same); break;

@@ -14,13 +14,15 @@ namespace motley {
 enum class PartitionMethod : int { oracle, exact, ngram, classifier };
 template <>
 struct EnumNames<PartitionMethod> {
-  static constexpr std::array<std::string_view, 4> names = {"oracle", "exact", "ngram", "classifier"};
+  static constexpr std::array<std::string_view, 4> names = {"oracle", "exact", "ngram",
+                                                            "classifier"};
 };
 
 enum class Linkage : int { union_find, greedy_first, greedy_last, soft };
 template <>
 struct EnumNames<Linkage> {
-  static constexpr std::array<std::string_view, 4> names = {"union_find", "greedy_first", "greedy_last", "soft"};
+  static constexpr std::array<std::string_view, 4> names = {"union_find", "greedy_first",
+                                                            "greedy_last", "soft"};
 };
 
 struct PartitionParams {
@@ -32,14 +34,17 @@ struct PartitionParams {
 };
 
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, PartitionParams>
-{
-  v("partition.method", c.method, any_value, "1", "what decides whether two completions mean the same");
-  v("partition.linkage", c.linkage, any_value, "1", "how pair decisions become clusters; soft = none, pair scores are used as they are");
-  v("partition.threshold", c.threshold, between(0, 1), "1", "a pair is the same when its score is strictly above this");
-  v("partition.short_answer_words", c.short_answer_words, between(0, 1000), "token", "pairs of at most so many tokens are decided by overlap, without the classifier; the official code has 5");
-  v("partition.ngram_n", c.ngram_n, between(1, 64), "token", "n of the Jaccard similarity (method ngram)");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, PartitionParams> {
+  v("partition.method", c.method, any_value, "1",
+    "what decides whether two completions mean the same");
+  v("partition.linkage", c.linkage, any_value, "1",
+    "how pair decisions become clusters; soft = none, pair scores are used as they are");
+  v("partition.threshold", c.threshold, between(0, 1), "1",
+    "a pair is the same when its score is strictly above this");
+  v("partition.short_answer_words", c.short_answer_words, between(0, 1000), "token",
+    "pairs of at most so many tokens are decided by overlap, without the classifier; the official code has 5");
+  v("partition.ngram_n", c.ngram_n, between(1, 64), "token",
+    "n of the Jaccard similarity (method ngram)");
 }
 
 /// Pair scores of the methods that need no classifier: oracle (1 iff equal class_id; a negative
@@ -61,17 +66,18 @@ void rule_pair_scores(const Exec& exec, const ConstView1<PartitionParams>& param
 /// class, the last one wins (Kuhn et al.'s get_semantic_ids). soft: cluster = -1, cluster_size = 0,
 /// num_clusters = 0. Only the upper triangle i < j of pair_score is read.
 /// Cost O(G^2) per group; no allocation; G <= 4096.
-/// \param member [R,B,G] 0 = leave this completion out (cluster -1, size 0); pass an empty view for "all"
+/// \param member [R,B,G] 0 = leave this completion out (cluster -1, size 0); pass an empty view for
+/// "all"
 void partition(const Exec& exec, const ConstView1<PartitionParams>& params,
                const ConstView4<float>& pair_score, const ConstView3<int>& member,
                const View3<int>& cluster, const View3<int>& cluster_size,
                const View2<int>& num_clusters);
 
 /// maybe_test_equality of the official code (darling-spec a1), on token ids: for two completions of
-/// at most `words` counted tokens, 1 iff 2 * |set(a) & set(b)| >= max(|a|, |b|), else 0; -1 = longer,
-/// ask the classifier. Lengths count repeats, the overlap does not.
-KOKKOS_INLINE_FUNCTION int short_answer_verdict(const int* a, int length_a, const int* b, int length_b,
-                                                int words) {
+/// at most `words` counted tokens, 1 iff 2 * |set(a) & set(b)| >= max(|a|, |b|), else 0; -1 =
+/// longer, ask the classifier. Lengths count repeats, the overlap does not.
+KOKKOS_INLINE_FUNCTION int short_answer_verdict(const int* a, int length_a, const int* b,
+                                                int length_b, int words) {
   const int longer = length_a > length_b ? length_a : length_b;
   if (longer > words) return -1;
   int overlap = 0;

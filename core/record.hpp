@@ -20,18 +20,18 @@ struct StepTiming {
 struct StepRecord {
   Shape shape;
   std::int64_t step = 0;
-  HostView2<int> prompt_id;           // [R,B]
-  HostView4<int> token;               // [R,B,G,T]
-  HostView4<float> log_prob;          // [R,B,G,T] sampler_log_prob
-  HostView4<float> kept_mass;         // [R,B,G,T]
-  HostView4<float> entropy;           // [R,B,G,T]
-  HostView3<int> length, finish;      // [R,B,G]
+  HostView2<int> prompt_id;                                // [R,B]
+  HostView4<int> token;                                    // [R,B,G,T]
+  HostView4<float> log_prob;                               // [R,B,G,T] sampler_log_prob
+  HostView4<float> kept_mass;                              // [R,B,G,T]
+  HostView4<float> entropy;                                // [R,B,G,T]
+  HostView3<int> length, finish;                           // [R,B,G]
   HostView3<float> quality, diversity, reward, advantage;  // [R,B,G]
-  HostView3<int> used, class_id;      // [R,B,G]
-  HostView3<int> cluster, cluster_size;  // [R,B,G]
-  HostView2<int> num_clusters;        // [R,B]
-  HostView4<float> pair_score;        // [R,B,G,G]
-  HostView2<double> metrics;          // [R,kMetrics]
+  HostView3<int> used, class_id;                           // [R,B,G]
+  HostView3<int> cluster, cluster_size;                    // [R,B,G]
+  HostView2<int> num_clusters;                             // [R,B]
+  HostView4<float> pair_score;                             // [R,B,G,G]
+  HostView2<double> metrics;                               // [R,kMetrics]
   StepTiming timing;
 
   StepRecord() = default;
@@ -45,8 +45,9 @@ void collect(const Exec& exec, const RolloutBuffer& buffer, const View2<double>&
 /// One evaluation of one replica. Q eval prompts, K values of k.
 struct EvalRecord {
   std::int64_t step = 0;
-  std::vector<int> num_samples, num_correct, num_distinct, num_distinct_correct, num_distinct_wrong;  // [Q]
-  std::vector<float> class_entropy, length, truncated_frac;  // [Q]
+  std::vector<int> num_samples, num_correct, num_distinct, num_distinct_correct,
+      num_distinct_wrong;                                       // [Q]
+  std::vector<float> class_entropy, length, truncated_frac;     // [Q]
   std::vector<double> pass_at_k, distinct_at_k, coverage_at_k;  // [K]
 };
 

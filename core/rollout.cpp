@@ -24,7 +24,8 @@ RolloutBuffer::RolloutBuffer(const Shape& buffer_shape) : shape(buffer_shape) {
   for_each_field(*this, [&](const char* name, auto& view, std::string_view axes, auto...) {
     using View = std::remove_reference_t<decltype(view)>;
     std::size_t extent[View::rank()];
-    for (unsigned i = 0; i < View::rank(); ++i) extent[i] = std::size_t(axis_extent(shape, axes[2 * i]));
+    for (unsigned i = 0; i < View::rank(); ++i)
+      extent[i] = std::size_t(axis_extent(shape, axes[2 * i]));
     const std::string label = std::string("motley::rollout::") + name;
     if constexpr (View::rank() == 2) view = View(label, extent[0], extent[1]);
     if constexpr (View::rank() == 3) view = View(label, extent[0], extent[1], extent[2]);

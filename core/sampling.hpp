@@ -17,9 +17,11 @@ struct SamplingParams {
 
 template <class C, class Visitor>
 void describe_sampling(C& c, Visitor&& v) {
-  v("rollout.temperature", c.temperature, between(0, 100), "1", "softmax temperature of the sampler and of the trainer's log-probabilities; 0 = greedy");
+  v("rollout.temperature", c.temperature, between(0, 100), "1",
+    "softmax temperature of the sampler and of the trainer's log-probabilities; 0 = greedy");
   v("rollout.top_k", c.top_k, between(0, 1e6), "token", "keep the k likeliest tokens; 0 = off");
-  v("rollout.top_p", c.top_p, Range{.low = 0, .high = 1, .low_open = true}, "1", "keep the smallest set of likeliest tokens whose mass reaches p; 1 = off");
+  v("rollout.top_p", c.top_p, Range{.low = 0, .high = 1, .low_open = true}, "1",
+    "keep the smallest set of likeliest tokens whose mass reaches p; 1 = off");
   v("rollout.min_p", c.min_p, between(0, 1), "1", "keep tokens with p >= min_p * max p; 0 = off");
 }
 
@@ -43,7 +45,7 @@ struct RowSoftmax {
 /// allowed (probability 0); a NaN or +inf logit gives a non-finite normaliser.
 template <class Scalar>
 MOTLEY_ROW_FUNCTION RowSoftmax<Scalar> scale_and_normalise(Scalar* row, int V,
-                                                              Scalar inv_temperature) {
+                                                           Scalar inv_temperature) {
   if (inv_temperature != Scalar(1))
     for (int v = 0; v < V; ++v) row[v] *= inv_temperature;
   const Scalar top = row_max(row, V);
@@ -75,11 +77,13 @@ struct TokenDraw {
 /// largest logit, the smallest id among equals, and ignores u and the cuts.
 /// \param u in [0,1)
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION TokenDraw draw_token(const Scalar* scaled, int V, const RowSoftmax<Scalar>& s,
-                                            const SamplingParams& p, float u);
+KOKKOS_INLINE_FUNCTION TokenDraw draw_token(const Scalar* scaled, int V,
+                                            const RowSoftmax<Scalar>& s, const SamplingParams& p,
+                                            float u);
 
 /// Kernel form of the above, for tests and tools: one draw per row.
-/// \param logits [N,V] not scaled   \param u [N]   \param token, log_prob, entropy, kept_mass [N] out
+/// \param logits [N,V] not scaled   \param u [N]   \param token, log_prob, entropy, kept_mass [N]
+/// out
 template <class Scalar>
 void sample_rows(const Exec& exec, const SamplingParams& params, const View2<Scalar>& logits,
                  const ConstView1<float>& u, const View1<int>& token, const View1<Scalar>& log_prob,

@@ -18,8 +18,8 @@ struct Cut {
 /// weight{z >= x} >= wanted, where weight counts `mass(v)`. Exact: `low` and `high` end at
 /// neighbouring row values, because each probe is moved to a value of the row.
 template <class Scalar, class Mass>
-KOKKOS_INLINE_FUNCTION Cut<Scalar> cut_at(const Scalar* z, int V, const Cut<Scalar>& outer, Scalar wanted,
-                                          const Mass& mass) {
+KOKKOS_INLINE_FUNCTION Cut<Scalar> cut_at(const Scalar* z, int V, const Cut<Scalar>& outer,
+                                          Scalar wanted, const Mass& mass) {
   // Walk down the distinct values from the top; stop at the first whose running weight suffices.
   // The number of distinct values walked is the size of the kept set, small in practice.
   Scalar above = std::numeric_limits<Scalar>::infinity();
@@ -45,8 +45,9 @@ KOKKOS_INLINE_FUNCTION Cut<Scalar> cut_at(const Scalar* z, int V, const Cut<Scal
 }  // namespace detail
 
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION TokenDraw draw_token(const Scalar* scaled, int V, const RowSoftmax<Scalar>& s,
-                                            const SamplingParams& p, float u) {
+KOKKOS_INLINE_FUNCTION TokenDraw draw_token(const Scalar* scaled, int V,
+                                            const RowSoftmax<Scalar>& s, const SamplingParams& p,
+                                            float u) {
   if (p.temperature <= 0) {
     int best = 0;
     for (int v = 1; v < V; ++v)

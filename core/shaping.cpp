@@ -12,7 +12,8 @@ void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params
   const int G = static_cast<int>(member.extent(2));
   Kokkos::parallel_for(
       "motley::shaping::partition_members",
-      Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(member.extent(0)) * B * G), KOKKOS_LAMBDA(const int job) {
+      Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(member.extent(0)) * B * G),
+      KOKKOS_LAMBDA(const int job) {
         const int g = job % G;
         const int b = job / G % B;
         const int r = job / (G * B);
@@ -83,15 +84,18 @@ struct ShapeKernel {
     }
     for (int g = 0; g < G; ++g)
       diversity(r, b, g) =
-          high > low ? static_cast<Scalar>(1.0 - (mean_log_prob(r, b, g) - low) / (high - low)) : Scalar(0.5);
+          high > low ? static_cast<Scalar>(1.0 - (mean_log_prob(r, b, g) - low) / (high - low))
+                     : Scalar(0.5);
   }
 
   /// Fisher-Yates on the group's values, drawn at (seed, permute, step, b, g).
   KOKKOS_INLINE_FUNCTION void shuffle(int r, int b) const {
     const DrawKey key{params(r).seed, Stream::permute, step};
     for (int g = G - 1; g > 0; --g) {
-      const Philox4 bits = draw_bits(key, static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(g));
-      const int other = static_cast<int>(uniform_below(bits.x[0], static_cast<std::uint32_t>(g + 1)));
+      const Philox4 bits =
+          draw_bits(key, static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(g));
+      const int other =
+          static_cast<int>(uniform_below(bits.x[0], static_cast<std::uint32_t>(g + 1)));
       const Scalar keep = diversity(r, b, g);
       diversity(r, b, g) = diversity(r, b, other);
       diversity(r, b, other) = keep;
@@ -106,11 +110,13 @@ struct ShapeKernel {
       case Shaping::multiplicative_correct:
         for (int g = 0; g < G; ++g) {
           const bool counts = c > 1 && quality(r, b, g) > Scalar(0);
-          diversity(r, b, g) = counts ? Scalar(c - cluster_size(r, b, g)) / Scalar(c - 1) : Scalar(0);
+          diversity(r, b, g) =
+              counts ? Scalar(c - cluster_size(r, b, g)) / Scalar(c - 1) : Scalar(0);
         }
         return;
       case Shaping::difficulty:
-        for (int g = 0; g < G; ++g) diversity(r, b, g) = G > 1 ? Scalar(G - c) / Scalar(G - 1) : Scalar(0);
+        for (int g = 0; g < G; ++g)
+          diversity(r, b, g) = G > 1 ? Scalar(G - c) / Scalar(G - 1) : Scalar(0);
         return;
       case Shaping::ngram:
         for (int g = 0; g < G; ++g) diversity(r, b, g) = ngram_diversity(r, b, g, p.ngram_n);
@@ -149,8 +155,9 @@ struct ShapeKernel {
       return deviation > 1e-12 ? (x - mean) / (deviation + 1e-6) : 0.0;
     };
     for (int g = 0; g < G; ++g)
-      reward(r, b, g) = static_cast<Scalar>(p.quality_weight * z(double(quality(r, b, g)), q_mean, q_std) +
-                                            p.diversity_weight * z(double(floored(r, b, g)), d_mean, d_std));
+      reward(r, b, g) =
+          static_cast<Scalar>(p.quality_weight * z(double(quality(r, b, g)), q_mean, q_std) +
+                              p.diversity_weight * z(double(floored(r, b, g)), d_mean, d_std));
   }
 
   KOKKOS_INLINE_FUNCTION void operator()(const int job) const {
@@ -188,25 +195,28 @@ template <class Scalar>
 void shape_reward(const Exec& exec, const ConstView1<ShapingParams>& params,
                   const ConstView1<PartitionParams>& partition_params, std::uint32_t step,
                   const ConstView3<Scalar>& quality, const ConstView3<int>& cluster_size,
-                  const ConstView4<float>& pair_score, const ConstView4<int>& token, const ConstView3<int>& length,
-                  const ConstView4<float>& log_prob, const View3<Scalar>& diversity, const View3<Scalar>& reward,
+                  const ConstView4<float>& pair_score, const ConstView4<int>& token,
+                  const ConstView3<int>& length, const ConstView4<float>& log_prob,
+                  const View3<Scalar>& diversity, const View3<Scalar>& reward,
                   const View3<int>& used) {
   const int R = static_cast<int>(quality.extent(0));
   const int B = static_cast<int>(quality.extent(1));
   const int G = static_cast<int>(quality.extent(2));
   require_extents(cluster_size, "shape_reward", "cluster_size", "[R,B,G]", R, B, G);
   require_extents(reward, "shape_reward", "reward", "[R,B,G]", R, B, G);
-  const ShapeKernel<Scalar> kernel{params, partition_params, step,      quality, cluster_size, pair_score, token,
-                                   length, log_prob,         diversity, reward,  used,         B,          G};
-  Kokkos::parallel_for("motley::shaping::shape_reward", Kokkos::RangePolicy<Exec>(exec, 0, R * B), kernel);
+  const ShapeKernel<Scalar> kernel{
+      params, partition_params, step,      quality, cluster_size, pair_score, token,
+      length, log_prob,         diversity, reward,  used,         B,          G};
+  Kokkos::parallel_for("motley::shaping::shape_reward", Kokkos::RangePolicy<Exec>(exec, 0, R * B),
+                       kernel);
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                              \
-  template void shape_reward<Scalar>(const Exec&, const ConstView1<ShapingParams>&,                             \
-                                     const ConstView1<PartitionParams>&, std::uint32_t, const ConstView3<Scalar>&, \
-                                     const ConstView3<int>&, const ConstView4<float>&, const ConstView4<int>&,  \
-                                     const ConstView3<int>&, const ConstView4<float>&, const View3<Scalar>&,    \
-                                     const View3<Scalar>&, const View3<int>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                                \
+  template void shape_reward<Scalar>(                                                             \
+      const Exec&, const ConstView1<ShapingParams>&, const ConstView1<PartitionParams>&,          \
+      std::uint32_t, const ConstView3<Scalar>&, const ConstView3<int>&, const ConstView4<float>&, \
+      const ConstView4<int>&, const ConstView3<int>&, const ConstView4<float>&,                   \
+      const View3<Scalar>&, const View3<Scalar>&, const View3<int>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

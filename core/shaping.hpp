@@ -8,14 +8,29 @@
 namespace motley {
 
 enum class Shaping : int {
-  none, multiplicative, multiplicative_correct, multiplicative_sigmoid, additive, additive_norm,
-  ngram, unlikelihood, difficulty, permuted,
+  none,
+  multiplicative,
+  multiplicative_correct,
+  multiplicative_sigmoid,
+  additive,
+  additive_norm,
+  ngram,
+  unlikelihood,
+  difficulty,
+  permuted,
 };
 template <>
 struct EnumNames<Shaping> {
-  static constexpr std::array<std::string_view, 10> names = {
-      "none", "multiplicative", "multiplicative_correct", "multiplicative_sigmoid", "additive",
-      "additive_norm", "ngram", "unlikelihood", "difficulty", "permuted"};
+  static constexpr std::array<std::string_view, 10> names = {"none",
+                                                             "multiplicative",
+                                                             "multiplicative_correct",
+                                                             "multiplicative_sigmoid",
+                                                             "additive",
+                                                             "additive_norm",
+                                                             "ngram",
+                                                             "unlikelihood",
+                                                             "difficulty",
+                                                             "permuted"};
 };
 
 enum class RewardBias : int { none, group_min, sigmoid };
@@ -35,19 +50,23 @@ struct ShapingParams {
 };
 
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, ShapingParams>
-{
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, ShapingParams> {
   v("diversity.shaping", c.shaping, any_value, "1", "how diversity enters the reward");
-  v("diversity.floor", c.floor, between(0, 1), "1", "smallest diversity factor; the released code has 0.1, the paper 0");
-  v("diversity.reward_bias", c.reward_bias, any_value, "1", "what is done to quality before the product, for scores that can be negative");
-  v("diversity.quality_weight", c.quality_weight, between(-1e6, 1e6), "1", "weight of quality (additive, additive_norm)");
-  v("diversity.diversity_weight", c.diversity_weight, between(-1e6, 1e6), "1", "weight of diversity (additive, additive_norm)");
-  v("diversity.ngram_n", c.ngram_n, between(1, 64), "token", "n of the lexical diversity (shaping = ngram)");
+  v("diversity.floor", c.floor, between(0, 1), "1",
+    "smallest diversity factor; the released code has 0.1, the paper 0");
+  v("diversity.reward_bias", c.reward_bias, any_value, "1",
+    "what is done to quality before the product, for scores that can be negative");
+  v("diversity.quality_weight", c.quality_weight, between(-1e6, 1e6), "1",
+    "weight of quality (additive, additive_norm)");
+  v("diversity.diversity_weight", c.diversity_weight, between(-1e6, 1e6), "1",
+    "weight of diversity (additive, additive_norm)");
+  v("diversity.ngram_n", c.ngram_n, between(1, 64), "token",
+    "n of the lexical diversity (shaping = ngram)");
 }
 
 /// Who takes part in the partition: everybody, or the correct completions (quality > 0) where the
-/// shaping is multiplicative_correct. \param member [R,B,G] out, 0 or 1, the argument of `partition`
+/// shaping is multiplicative_correct. \param member [R,B,G] out, 0 or 1, the argument of
+/// `partition`
 void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params,
                        const ConstView3<float>& quality, const View3<int>& member);
 
@@ -59,11 +78,12 @@ void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params
 ///                      incorrect or c <= 1: 0; then floor and product
 ///   multiplicative_sigmoid  r = bias(q) * sigmoid(max(Div, floor))
 ///   additive           r = w_q q + w_d max(Div, floor)   (released code: Div already floored)
-///   additive_norm      r = w_q z(q) + w_d z(max(Div, floor)), z = (x-mean)/(std + 1e-6), ddof 0, 0 where std = 0
-///   ngram              Div_i = |n-grams of y_i in no other y_j| / max(1, |y_i| - n + 1); r = bias(q) * Div
-///   unlikelihood       Div_i = 1 - (l_i - min)/(max - min), l_i = mean log-prob; .5 if all equal;  r = bias(q) * Div
-///   difficulty         Div_i = (n - c)/(n - 1) for all, c = correct: control without semantics; r = bias(q)*max(Div, floor)
-///   permuted           multiplicative with the group's Div values shuffled (Fisher-Yates, Stream::permute)
+///   additive_norm      r = w_q z(q) + w_d z(max(Div, floor)), z = (x-mean)/(std + 1e-6), ddof 0, 0
+///   where std = 0 ngram              Div_i = |n-grams of y_i in no other y_j| / max(1, |y_i| - n +
+///   1); r = bias(q) * Div unlikelihood       Div_i = 1 - (l_i - min)/(max - min), l_i = mean
+///   log-prob; .5 if all equal;  r = bias(q) * Div difficulty         Div_i = (n - c)/(n - 1) for
+///   all, c = correct: control without semantics; r = bias(q)*max(Div, floor) permuted
+///   multiplicative with the group's Div values shuffled (Fisher-Yates, Stream::permute)
 /// reward_bias: group_min q - min_group q; sigmoid 1/(1+exp(-q)); applied in the products only.
 /// A group of one: Div = 0 (no other completion), factor = floor.
 /// `diversity` receives Div before the floor. `used` receives 1.

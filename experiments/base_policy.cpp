@@ -65,8 +65,10 @@ void store(const RunConfig& config, BasePolicy& base) {
   for_each_value(base.report, [&](const std::string& name, const auto& value) {
     checkpoint.meta["report." + name] = number(static_cast<double>(value));
   });
-  checkpoint.tensors.push_back(Tensor::from_floats("policy", {static_cast<std::int64_t>(base.policy.size())}, base.policy));
-  checkpoint.tensors.push_back(Tensor::from_floats("classifier", {static_cast<std::int64_t>(base.classifier.size())}, base.classifier));
+  checkpoint.tensors.push_back(
+      Tensor::from_floats("policy", {static_cast<std::int64_t>(base.policy.size())}, base.policy));
+  checkpoint.tensors.push_back(Tensor::from_floats(
+      "classifier", {static_cast<std::int64_t>(base.classifier.size())}, base.classifier));
   const auto folder = cache_file(config, base.key);
   base.file = (folder / save_checkpoint(folder, checkpoint, 1).file).string();
 }
@@ -83,7 +85,8 @@ bool load(const RunConfig& config, const std::string& key, BasePolicy& base, con
     base.policy = checkpoint.tensor("policy").floats();
     base.classifier = checkpoint.tensor("classifier").floats();
     for_each_value(base.report, [&](const std::string& name, auto& value) {
-      value = static_cast<std::decay_t<decltype(value)>>(std::stod(checkpoint.text("report." + name)));
+      value =
+          static_cast<std::decay_t<decltype(value)>>(std::stod(checkpoint.text("report." + name)));
     });
     return true;
   } catch (const Error& error) {
@@ -112,8 +115,8 @@ std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, cons
     if (!load(config, key, base, say)) missing.push_back(config);
   }
   if (!missing.empty()) {
-    say(concat("pretrain: ", missing.size(), " base polic", missing.size() == 1 ? "y" : "ies", " to train (then cached in ",
-               configs.front().pretrain.cache, ")"));
+    say(concat("pretrain: ", missing.size(), " base polic", missing.size() == 1 ? "y" : "ies",
+               " to train (then cached in ", configs.front().pretrain.cache, ")"));
     std::vector<BasePolicy> trained = train_bases(missing, say);
     for (std::size_t i = 0; i < trained.size(); ++i) {
       store(missing[i], trained[i]);
@@ -125,8 +128,9 @@ std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, cons
     out.push_back(known.at(base_key(config)));
     const BaseReport& report = out.back().report;
     MOTLEY_REQUIRE(report.passed || config.pretrain.gate != Gate::refuse, ErrorKind::refused,
-                   "pretrain.gate: the base policy of seed ", config.base_seed(), " has skill ", report.skill, " after ",
-                   report.skill_steps, " steps; allowed: at least pretrain.min_skill = ", config.pretrain.min_skill,
+                   "pretrain.gate: the base policy of seed ", config.base_seed(), " has skill ",
+                   report.skill, " after ", report.skill_steps,
+                   " steps; allowed: at least pretrain.min_skill = ", config.pretrain.min_skill,
                    "; raise pretrain.steps or set pretrain.gate = warn");
   }
   return out;
@@ -135,10 +139,12 @@ std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, cons
 std::string describe_base(const RunConfig& config, const BasePolicy& base) {
   const BaseReport& r = base.report;
   char text[320];
-  std::snprintf(text, sizeof text,
-                "base seed %llu: skill %.3f (%s, %d steps), quality %.3f, rare share %.4f %.4f %.4f, classifier F1 %.4f AUROC %.4f ECE %.4f",
-                static_cast<unsigned long long>(config.base_seed()), r.skill, r.passed ? "passes" : "FAILS THE GATE", r.skill_steps,
-                r.quality, r.share[1], r.share[2], r.share[3], r.classifier.f1, r.classifier.auroc, r.classifier.ece);
+  std::snprintf(
+      text, sizeof text,
+      "base seed %llu: skill %.3f (%s, %d steps), quality %.3f, rare share %.4f %.4f %.4f, classifier F1 %.4f AUROC %.4f ECE %.4f",
+      static_cast<unsigned long long>(config.base_seed()), r.skill,
+      r.passed ? "passes" : "FAILS THE GATE", r.skill_steps, r.quality, r.share[1], r.share[2],
+      r.share[3], r.classifier.f1, r.classifier.auroc, r.classifier.ece);
   return text;
 }
 

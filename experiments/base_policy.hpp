@@ -1,8 +1,8 @@
 #pragma once
 /// Base policies: pretraining, skill gate, pair classifier, cache.
 ///
-/// A base is a function of (task, model, pretrain and classifier options, base seed) alone; runs that
-/// agree in these share it. Missing bases of a batch are trained side by side as replicas.
+/// A base is a function of (task, model, pretrain and classifier options, base seed) alone; runs
+/// that agree in these share it. Missing bases of a batch are trained side by side as replicas.
 
 #include <array>
 #include <functional>
@@ -20,15 +20,16 @@ inline constexpr int kMaxFamilies = 8;
 /// What is known of a base policy before any reinforcement.
 struct BaseReport {
   int families = 0;
-  int skill_steps = 0;      ///< steps of the skill stage that were taken
-  double skill_loss = 0;    ///< nats per token at its end
-  std::array<double, kMaxFamilies> forced_skill{};    ///< accuracy of each family when forced, at the gate
-  std::array<double, kMaxFamilies> forced_base{};     ///< the same after the habit stages
-  std::array<double, kMaxFamilies> share{};           ///< share of each family in free samples
-  double quality = 0;       ///< mean quality of free samples on held-out prompts
-  double skill = 0;         ///< accuracy of the second-best rare family when forced, at the gate
-  bool passed = false;      ///< skill >= pretrain.min_skill
-  PairQuality classifier;   ///< on held-out prompts
+  int skill_steps = 0;    ///< steps of the skill stage that were taken
+  double skill_loss = 0;  ///< nats per token at its end
+  std::array<double, kMaxFamilies>
+      forced_skill{};  ///< accuracy of each family when forced, at the gate
+  std::array<double, kMaxFamilies> forced_base{};  ///< the same after the habit stages
+  std::array<double, kMaxFamilies> share{};        ///< share of each family in free samples
+  double quality = 0;      ///< mean quality of free samples on held-out prompts
+  double skill = 0;        ///< accuracy of the second-best rare family when forced, at the gate
+  bool passed = false;     ///< skill >= pretrain.min_skill
+  PairQuality classifier;  ///< on held-out prompts
 };
 
 struct BasePolicy {

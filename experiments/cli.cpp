@@ -29,14 +29,17 @@ std::vector<FlagSpec> with_common(std::vector<FlagSpec> flags) {
 }
 
 void print_overview(const std::vector<const Command*>& commands) {
-  std::printf("motley %s: diversity in reinforcement learning of language policies, as a controlled experiment\n\nusage: motley COMMAND [arguments]\n\n", kVersion);
+  std::printf(
+      "motley %s: diversity in reinforcement learning of language policies, as a controlled experiment\n\nusage: motley COMMAND [arguments]\n\n",
+      kVersion);
   for (const Command* command : commands) std::printf("  %-10s %s\n", command->name, command->text);
-  std::printf("\n`motley COMMAND --help` shows examples and flags; `motley config explain KEY` an option.\n");
+  std::printf(
+      "\n`motley COMMAND --help` shows examples and flags; `motley config explain KEY` an option.\n");
 }
 
 void print_help(const Command& command) {
-  std::printf("%s\n\nexamples:\n%s\nusage: motley %s %s\n\n%s", command.text, command.examples, command.name, command.usage,
-              flag_help(with_common(command.flags)).c_str());
+  std::printf("%s\n\nexamples:\n%s\nusage: motley %s %s\n\n%s", command.text, command.examples,
+              command.name, command.usage, flag_help(with_common(command.flags)).c_str());
 }
 
 /// Threads asked for by flag, by run.threads=N on the command line; 0 = all.
@@ -46,14 +49,15 @@ int threads_of(const CommandLine& line) {
     if (word.rfind("run.threads=", 0) == 0) text = word.substr(12);
   std::int64_t n = 0;
   if (text.empty()) return 0;
-  MOTLEY_REQUIRE(parse_integer(text, n) && n >= 0 && n <= 4096, ErrorKind::config, "run.threads (command line): not a count, got \"", text,
-                 "\"; allowed: [0, 4096]");
+  MOTLEY_REQUIRE(parse_integer(text, n) && n >= 0 && n <= 4096, ErrorKind::config,
+                 "run.threads (command line): not a count, got \"", text, "\"; allowed: [0, 4096]");
   return static_cast<int>(n);
 }
 
 int run_command(const Command& command, const CommandLine& line) {
   if (!command.needs_kokkos) return command.run(line);
-  // Kokkos advises binding; a laptop or a shared node is better served without, so be quiet about it.
+  // Kokkos advises binding; a laptop or a shared node is better served without, so be quiet about
+  // it.
   setenv("OMP_PROC_BIND", "false", 0);
   Kokkos::InitializationSettings settings;
   if (const int threads = threads_of(line); threads > 0) settings.set_num_threads(threads);
@@ -80,14 +84,16 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
       return words.empty() ? 2 : 0;
     }
     if (words[0] == "--version") {
-      std::printf("motley %s (%s%s)\n", kVersion, std::string(kGitCommit).substr(0, 12).c_str(), kGitDirty ? ", modified" : "");
+      std::printf("motley %s (%s%s)\n", kVersion, std::string(kGitCommit).substr(0, 12).c_str(),
+                  kGitDirty ? ", modified" : "");
       return 0;
     }
     std::vector<std::string> names;
     for (const Command* command : commands) {
       names.emplace_back(command->name);
       if (words[0] != command->name) continue;
-      const CommandLine line = parse_command_line(command->name, {words.begin() + 1, words.end()}, with_common(command->flags));
+      const CommandLine line = parse_command_line(command->name, {words.begin() + 1, words.end()},
+                                                  with_common(command->flags));
       if (line.has("help")) {
         print_help(*command);
         return 0;
@@ -95,11 +101,15 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
       install_stop_signals();
       return run_command(*command, line);
     }
-    throw Error(ErrorKind::config, concat("motley: unknown command, got \"", words[0], "\"; allowed: ", join(names), did_you_mean(words[0], names)));
+    throw Error(ErrorKind::config,
+                concat("motley: unknown command, got \"", words[0], "\"; allowed: ", join(names),
+                       did_you_mean(words[0], names)));
   } catch (const Error& error) {
     return report(error, error.kind());
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "motley: out of memory; reduce rollout.prompts, rollout.group_size or the runs packed together\n");
+    std::fprintf(
+        stderr,
+        "motley: out of memory; reduce rollout.prompts, rollout.group_size or the runs packed together\n");
     return exit_code(ErrorKind::refused);
   } catch (const std::exception& error) {
     return report(error, ErrorKind::internal);
@@ -131,11 +141,13 @@ std::string run_file_of(const std::string& run) {
   return std::filesystem::is_directory(path) ? (path / "run.h5").string() : run;
 }
 
-void require_words(const CommandLine& line, const char* command, std::size_t least, std::size_t most, const char* what) {
+void require_words(const CommandLine& line, const char* command, std::size_t least,
+                   std::size_t most, const char* what) {
   const std::size_t n = line.positional.size();
-  MOTLEY_REQUIRE(n >= least, ErrorKind::config, "motley ", command, ": ", what, " is missing; see motley ", command, " --help");
-  MOTLEY_REQUIRE(n <= most, ErrorKind::config, "motley ", command, ": unexpected word, got \"", line.positional[most],
-                 "\"; see motley ", command, " --help");
+  MOTLEY_REQUIRE(n >= least, ErrorKind::config, "motley ", command, ": ", what,
+                 " is missing; see motley ", command, " --help");
+  MOTLEY_REQUIRE(n <= most, ErrorKind::config, "motley ", command, ": unexpected word, got \"",
+                 line.positional[most], "\"; see motley ", command, " --help");
 }
 
 std::string fixed(double value, int digits) {

@@ -36,7 +36,8 @@ ProgressMode progress_of(const CommandLine& line);
 /// RUN may be a folder or its run.h5.
 std::string run_file_of(const std::string& run);
 /// Throws Error(config) unless there are between `least` and `most` positional words.
-void require_words(const CommandLine& line, const char* command, std::size_t least, std::size_t most, const char* what);
+void require_words(const CommandLine& line, const char* command, std::size_t least,
+                   std::size_t most, const char* what);
 
 /// A table with aligned columns; the first column left, the others right.
 std::string table(const std::vector<std::vector<std::string>>& rows);

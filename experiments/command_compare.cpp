@@ -27,7 +27,8 @@ struct Row {
   std::string arm, file;
   std::uint64_t seed = 0;
   std::map<std::string, double> value;
-  std::map<std::string, double> base;  ///< the same metric before the first step, where there is one
+  std::map<std::string, double>
+      base;  ///< the same metric before the first step, where there is one
   bool base_passed = true;
   double base_skill = 0;
 };
@@ -47,7 +48,8 @@ std::vector<std::string> find_runs(const std::vector<std::string>& words) {
       files.push_back((fs::path(word) / "run.h5").string());
     } else {
       for (const auto& entry : fs::directory_iterator(word))
-        if (fs::exists(entry.path() / "run.h5")) files.push_back((entry.path() / "run.h5").string());
+        if (fs::exists(entry.path() / "run.h5"))
+          files.push_back((entry.path() / "run.h5").string());
     }
   }
   std::sort(files.begin(), files.end());
@@ -56,38 +58,49 @@ std::vector<std::string> find_runs(const std::vector<std::string>& words) {
 }
 
 /// Values of a metric at the first and the last evaluation, or over the last tenth of the steps.
-///   eval.pass_at_16, eval.coverage_at_4, eval.num_distinct_correct, metrics.entropy, base.classifier_f1
-void read_metric(const RunReader& reader, const EvalTable& eval, const std::string& metric, Row& row) {
+///   eval.pass_at_16, eval.coverage_at_4, eval.num_distinct_correct, metrics.entropy,
+///   base.classifier_f1
+void read_metric(const RunReader& reader, const EvalTable& eval, const std::string& metric,
+                 Row& row) {
   const auto dot = metric.find('.');
   const std::string group = metric.substr(0, dot);
   const std::string name = dot == std::string::npos ? "" : metric.substr(dot + 1);
   if (group == "metrics") {
     const std::vector<double> column = reader.column(name);
     const std::size_t n = std::max<std::size_t>(1, column.size() / 10);
-    row.value[metric] = mean_of({column.end() - static_cast<std::ptrdiff_t>(std::min(n, column.size())), column.end()});
+    row.value[metric] = mean_of(
+        {column.end() - static_cast<std::ptrdiff_t>(std::min(n, column.size())), column.end()});
     return;
   }
   if (group == "base") {
     for (const Attribute& a : reader.provenance())
-      if (a.key == name && std::holds_alternative<double>(a.value)) row.value[metric] = std::get<double>(a.value);
-    MOTLEY_REQUIRE(row.value.count(metric) > 0, ErrorKind::config, "--metric: no such number in /provenance, got \"", metric, "\"");
+      if (a.key == name && std::holds_alternative<double>(a.value))
+        row.value[metric] = std::get<double>(a.value);
+    MOTLEY_REQUIRE(row.value.count(metric) > 0, ErrorKind::config,
+                   "--metric: no such number in /provenance, got \"", metric, "\"");
     return;
   }
-  MOTLEY_REQUIRE(group == "eval", ErrorKind::config, "--metric: got \"", metric, "\"; allowed: eval.NAME, metrics.NAME, base.NAME");
+  MOTLEY_REQUIRE(group == "eval", ErrorKind::config, "--metric: got \"", metric,
+                 "\"; allowed: eval.NAME, metrics.NAME, base.NAME");
   const std::size_t last = eval.step.size() - 1;
-  if (const auto found = eval.columns.find(name); found != eval.columns.end() && found->second.size() == eval.step.size() * static_cast<std::size_t>(eval.prompts)) {
+  if (const auto found = eval.columns.find(name);
+      found != eval.columns.end() &&
+      found->second.size() == eval.step.size() * static_cast<std::size_t>(eval.prompts)) {
     const auto Q = static_cast<std::ptrdiff_t>(eval.prompts);
     const auto begin = found->second.begin();
     row.base[metric] = mean_of({begin, begin + Q});
-    row.value[metric] = mean_of({begin + static_cast<std::ptrdiff_t>(last) * Q, begin + static_cast<std::ptrdiff_t>(last + 1) * Q});
+    row.value[metric] = mean_of({begin + static_cast<std::ptrdiff_t>(last) * Q,
+                                 begin + static_cast<std::ptrdiff_t>(last + 1) * Q});
     return;
   }
   const auto at = name.rfind("_at_");
   if (at != std::string::npos) {
     const auto found = eval.columns.find(name.substr(0, at) + "_at_k");
-    const auto k = std::find_if(eval.k.begin(), eval.k.end(), [&](int x) { return std::to_string(x) == name.substr(at + 4); });
+    const auto k = std::find_if(eval.k.begin(), eval.k.end(),
+                                [&](int x) { return std::to_string(x) == name.substr(at + 4); });
     if (found != eval.columns.end()) {
-      MOTLEY_REQUIRE(k != eval.k.end(), ErrorKind::config, "--metric: k was not evaluated, got \"", metric, "\"; allowed: k in ", join(eval.k));
+      MOTLEY_REQUIRE(k != eval.k.end(), ErrorKind::config, "--metric: k was not evaluated, got \"",
+                     metric, "\"; allowed: k in ", join(eval.k));
       const auto i = static_cast<std::size_t>(k - eval.k.begin());
       row.base[metric] = found->second[i];
       row.value[metric] = found->second[last * eval.k.size() + i];
@@ -96,7 +109,8 @@ void read_metric(const RunReader& reader, const EvalTable& eval, const std::stri
   }
   std::vector<std::string> names;
   for (const auto& [column, values] : eval.columns) names.push_back("eval." + column);
-  throw Error(ErrorKind::config, concat("--metric: no such column, got \"", metric, "\"", did_you_mean(metric, names)));
+  throw Error(ErrorKind::config, concat("--metric: no such column, got \"", metric, "\"",
+                                        did_you_mean(metric, names)));
 }
 
 std::string text_of(const AttributeValue& value) {
@@ -110,7 +124,8 @@ std::string text_of(const AttributeValue& value) {
       value);
 }
 
-Row read_row(const std::string& file, const std::string& by, const std::vector<std::string>& metrics) {
+Row read_row(const std::string& file, const std::string& by,
+             const std::vector<std::string>& metrics) {
   const RunReader reader(file);
   Row row;
   row.file = file;
@@ -122,10 +137,13 @@ Row read_row(const std::string& file, const std::string& by, const std::vector<s
     }
     if (a.key == "run.seed") row.seed = static_cast<std::uint64_t>(std::get<std::int64_t>(a.value));
   }
-  MOTLEY_REQUIRE(found, ErrorKind::config, "--by: unknown option, got \"", by, "\"", did_you_mean(by, option_keys()));
+  MOTLEY_REQUIRE(found, ErrorKind::config, "--by: unknown option, got \"", by, "\"",
+                 did_you_mean(by, option_keys()));
   for (const Attribute& a : reader.provenance()) {
-    if (a.key == "base_passed_gate" && std::holds_alternative<bool>(a.value)) row.base_passed = std::get<bool>(a.value);
-    if (a.key == "base_skill" && std::holds_alternative<double>(a.value)) row.base_skill = std::get<double>(a.value);
+    if (a.key == "base_passed_gate" && std::holds_alternative<bool>(a.value))
+      row.base_passed = std::get<bool>(a.value);
+    if (a.key == "base_skill" && std::holds_alternative<double>(a.value))
+      row.base_skill = std::get<double>(a.value);
   }
   const EvalTable eval = reader.eval();
   MOTLEY_REQUIRE(!eval.step.empty(), ErrorKind::input, file, ": nothing is evaluated yet");
@@ -134,7 +152,8 @@ Row read_row(const std::string& file, const std::string& by, const std::vector<s
 }
 
 /// Values of both arms at their common seeds, in the order of the seeds.
-void paired(const Arm& a, const Arm& b, const std::string& metric, std::vector<double>& x, std::vector<double>& y) {
+void paired(const Arm& a, const Arm& b, const std::string& metric, std::vector<double>& x,
+            std::vector<double>& y) {
   for (const auto& [seed, row] : a.rows) {
     const auto other = b.rows.find(seed);
     if (other == b.rows.end()) continue;
@@ -202,7 +221,8 @@ void print_means(const Comparison& c, const std::vector<Row>& rows) {
   lines.push_back(base);
   for (const Arm& arm : c.arms) {
     std::vector<std::string> line = {arm.name, std::to_string(arm.rows.size())};
-    for (const std::string& metric : c.metrics) line.push_back(fixed(mean_of(values_of(arm, metric)), 3));
+    for (const std::string& metric : c.metrics)
+      line.push_back(fixed(mean_of(values_of(arm, metric)), 3));
     lines.push_back(line);
   }
   std::printf("\nmeans over seeds, held-out prompts, last evaluation\n%s", table(lines).c_str());
@@ -230,8 +250,9 @@ void print_verdict(const Comparison& c, std::size_t seeds) {
     std::printf("%s.\n", line.c_str());
   }
   if (seeds < kEnoughSeeds)
-    std::printf("With %zu seeds this is a demonstration, not evidence: intervals from so few seeds are too narrow. Nothing here is established below %zu seeds (sweep.seeds).\n",
-                seeds, kEnoughSeeds);
+    std::printf(
+        "With %zu seeds this is a demonstration, not evidence: intervals from so few seeds are too narrow. Nothing here is established below %zu seeds (sweep.seeds).\n",
+        seeds, kEnoughSeeds);
 }
 
 void print_comparison(const Comparison& c, const std::vector<Row>& rows) {
@@ -249,37 +270,54 @@ void print_comparison(const Comparison& c, const std::vector<Row>& rows) {
       const Difference d = difference(c, c.arms[a], metric);
       seeds = std::min(seeds, d.pairs);
       char text[80];
-      std::snprintf(text, sizeof text, "%+.3f [%+.3f, %+.3f]", d.mean, d.interval.low, d.interval.high);
+      std::snprintf(text, sizeof text, "%+.3f [%+.3f, %+.3f]", d.mean, d.interval.low,
+                    d.interval.high);
       line.push_back(d.pairs == 0 ? "-" : text);
     }
     lines.push_back(line);
   }
   if (lines.size() > 1) {
-    std::printf("\npaired difference to %s, 95 %% bootstrap interval over seeds\n%s\n", baseline.c_str(), table(lines).c_str());
+    std::printf("\npaired difference to %s, 95 %% bootstrap interval over seeds\n%s\n",
+                baseline.c_str(), table(lines).c_str());
     print_verdict(c, seeds);
   }
   std::set<std::uint64_t> failed;
   for (const Row& row : rows)
     if (!row.base_passed && failed.insert(row.seed).second)
-      std::printf("The base policy of seed %llu FAILED the skill gate (skill %.3f); its runs are included above.\n",
-                  static_cast<unsigned long long>(row.seed), row.base_skill);
+      std::printf(
+          "The base policy of seed %llu FAILED the skill gate (skill %.3f); its runs are included above.\n",
+          static_cast<unsigned long long>(row.seed), row.base_skill);
 }
 
 nlohmann::json json_of(const Comparison& c) {
-  nlohmann::json out{{"baseline", c.arms[c.baseline].name}, {"arms", nlohmann::json::array()}, {"pairs", nlohmann::json::array()}};
+  nlohmann::json out{{"baseline", c.arms[c.baseline].name},
+                     {"arms", nlohmann::json::array()},
+                     {"pairs", nlohmann::json::array()}};
   for (const Arm& arm : c.arms)
     for (const std::string& metric : c.metrics) {
       const std::vector<double> x = values_of(arm, metric);
       const Interval interval = bootstrap_mean(x, c.reps, c.seed);
-      out["arms"].push_back({{"arm", arm.name}, {"metric", metric}, {"mean", mean_of(x)}, {"iqm", interquartile_mean(x)}, {"low", interval.low},
-                             {"high", interval.high}, {"n_seeds", x.size()}, {"values", x}});
+      out["arms"].push_back({{"arm", arm.name},
+                             {"metric", metric},
+                             {"mean", mean_of(x)},
+                             {"iqm", interquartile_mean(x)},
+                             {"low", interval.low},
+                             {"high", interval.high},
+                             {"n_seeds", x.size()},
+                             {"values", x}});
     }
   for (std::size_t a = 0; a < c.arms.size(); ++a) {
     if (a == c.baseline) continue;
     for (const std::string& metric : c.metrics) {
       const Difference d = difference(c, c.arms[a], metric);
-      out["pairs"].push_back({{"arm", c.arms[a].name}, {"baseline", c.arms[c.baseline].name}, {"metric", metric}, {"difference", d.mean},
-                              {"low", d.interval.low}, {"high", d.interval.high}, {"p_improvement", d.p_improvement}, {"n_seeds", d.pairs}});
+      out["pairs"].push_back({{"arm", c.arms[a].name},
+                              {"baseline", c.arms[c.baseline].name},
+                              {"metric", metric},
+                              {"difference", d.mean},
+                              {"low", d.interval.low},
+                              {"high", d.interval.high},
+                              {"p_improvement", d.p_improvement},
+                              {"n_seeds", d.pairs}});
     }
   }
   return out;
@@ -291,17 +329,21 @@ std::vector<std::string> default_metrics(const std::string& file) {
   const EvalTable eval = reader.eval();
   std::vector<std::string> out;
   for (const int k : eval.k) out.push_back("eval.pass_at_" + std::to_string(k));
-  out.insert(out.end(), {"eval.num_distinct_correct", "metrics.entropy", "eval.class_entropy", "base.classifier_f1"});
+  out.insert(out.end(), {"eval.num_distinct_correct", "metrics.entropy", "eval.class_entropy",
+                         "base.classifier_f1"});
   return out;
 }
 
 std::vector<Arm> arms_of(const std::vector<Row>& rows) {
   std::vector<Arm> arms;
   for (const Row& row : rows) {
-    auto arm = std::find_if(arms.begin(), arms.end(), [&](const Arm& a) { return a.name == row.arm; });
+    auto arm =
+        std::find_if(arms.begin(), arms.end(), [&](const Arm& a) { return a.name == row.arm; });
     if (arm == arms.end()) arm = arms.insert(arms.end(), Arm{row.arm, {}});
-    MOTLEY_REQUIRE(arm->rows.count(row.seed) == 0, ErrorKind::config, "motley compare: two runs of arm \"", row.arm, "\" have seed ", row.seed, ", got ",
-                   arm->rows.at(row.seed)->file, " and ", row.file, "; choose another --by");
+    MOTLEY_REQUIRE(arm->rows.count(row.seed) == 0, ErrorKind::config,
+                   "motley compare: two runs of arm \"", row.arm, "\" have seed ", row.seed,
+                   ", got ", arm->rows.at(row.seed)->file, " and ", row.file,
+                   "; choose another --by");
     arm->rows[row.seed] = &row;
   }
   return arms;
@@ -317,9 +359,11 @@ int run_compare(const CommandLine& line) {
     c.metrics = default_metrics(files.front());
   const std::string by = line.get("by", "run.name");
   std::int64_t reps = 10000, seed = 0;
-  MOTLEY_REQUIRE(parse_integer(line.get("reps", "10000"), reps) && reps >= 100 && reps <= 10000000, ErrorKind::config, "--reps: got \"",
-                 line.get("reps", ""), "\"; allowed: [100, 1e7]");
-  MOTLEY_REQUIRE(parse_integer(line.get("ci-seed", "0"), seed) && seed >= 0, ErrorKind::config, "--ci-seed: got \"", line.get("ci-seed", ""), "\"");
+  MOTLEY_REQUIRE(parse_integer(line.get("reps", "10000"), reps) && reps >= 100 && reps <= 10000000,
+                 ErrorKind::config, "--reps: got \"", line.get("reps", ""),
+                 "\"; allowed: [100, 1e7]");
+  MOTLEY_REQUIRE(parse_integer(line.get("ci-seed", "0"), seed) && seed >= 0, ErrorKind::config,
+                 "--ci-seed: got \"", line.get("ci-seed", ""), "\"");
   c.reps = static_cast<int>(reps);
   c.seed = static_cast<std::uint64_t>(seed);
 
@@ -335,13 +379,16 @@ int run_compare(const CommandLine& line) {
   MOTLEY_REQUIRE(!rows.empty(), ErrorKind::input, join(line.positional), ": no finished run");
   c.arms = arms_of(rows);
   std::string baseline = line.get("baseline", "");
-  if (const auto equals = baseline.find('='); equals != std::string::npos) baseline = baseline.substr(equals + 1);
+  if (const auto equals = baseline.find('='); equals != std::string::npos)
+    baseline = baseline.substr(equals + 1);
   if (baseline.empty()) baseline = "grpo";
-  const auto found = std::find_if(c.arms.begin(), c.arms.end(), [&](const Arm& a) { return a.name == baseline; });
+  const auto found =
+      std::find_if(c.arms.begin(), c.arms.end(), [&](const Arm& a) { return a.name == baseline; });
   if (found == c.arms.end()) {
     std::vector<std::string> names;
     for (const Arm& arm : c.arms) names.push_back(arm.name);
-    MOTLEY_REQUIRE(!line.has("baseline"), ErrorKind::config, "--baseline: no such arm, got \"", baseline, "\"; allowed: ", join(names), did_you_mean(baseline, names));
+    MOTLEY_REQUIRE(!line.has("baseline"), ErrorKind::config, "--baseline: no such arm, got \"",
+                   baseline, "\"; allowed: ", join(names), did_you_mean(baseline, names));
   } else {
     c.baseline = static_cast<std::size_t>(found - c.arms.begin());
   }
@@ -355,13 +402,16 @@ int run_compare(const CommandLine& line) {
 }  // namespace
 
 const Command kCompare = {
-    "compare", "RUN|SWEEP ... [--by run.name] [--baseline grpo] [--metric eval.pass_at_16]", "compares arms over seeds, paired, with intervals",
+    "compare",
+    "RUN|SWEEP ... [--by run.name] [--baseline grpo] [--metric eval.pass_at_16]",
+    "compares arms over seeds, paired, with intervals",
     "  motley compare runs/quickstart\n  motley compare runs/quickstart --by run.method --baseline run.method=grpo --metric eval.pass_at_64 --json\n",
     {{"metric", 0, 0, "NAME", "eval.NAME, metrics.NAME or base.NAME; may be repeated"},
      {"by", 0, 0, "KEY", "option that names the arm; default run.name"},
      {"baseline", 0, 0, "ARM", "arm the others are compared with; default grpo"},
      {"reps", 0, 0, "N", "bootstrap resamples; default 10000"},
      {"ci-seed", 0, 0, "N", "seed of the bootstrap; default 0"}},
-    false, run_compare};
+    false,
+    run_compare};
 
 }  // namespace motley

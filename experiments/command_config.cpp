@@ -35,29 +35,44 @@ void explain(const CommandLine& line) {
   for (const OptionEntry& entry : list_options(RunConfig{})) {
     if (entry.key != key) continue;
     if (line.has("json")) {
-      std::printf("%s\n", nlohmann::json{{"key", entry.key}, {"type", entry.type}, {"default", json_of(entry.value)}, {"unit", entry.unit},
-                                         {"allowed", entry.allowed}, {"text", entry.help}}.dump(2).c_str());
+      std::printf("%s\n", nlohmann::json{{"key", entry.key},
+                                         {"type", entry.type},
+                                         {"default", json_of(entry.value)},
+                                         {"unit", entry.unit},
+                                         {"allowed", entry.allowed},
+                                         {"text", entry.help}}
+                              .dump(2)
+                              .c_str());
       return;
     }
-    std::printf("%s\n  %s\n  type     %s\n  default  %s\n  unit     %s\n  allowed  %s\n", entry.key.c_str(), entry.help.c_str(), entry.type.c_str(),
+    std::printf("%s\n  %s\n  type     %s\n  default  %s\n  unit     %s\n  allowed  %s\n",
+                entry.key.c_str(), entry.help.c_str(), entry.type.c_str(),
                 entry.default_text.c_str(), entry.unit.c_str(), entry.allowed.c_str());
     if (key != "run.method") return;
     for (const std::string& method : method_names()) {
       std::printf("\n  %s: %s\n", method.c_str(), method_text(method).c_str());
-      for (const Setting& s : preset_settings(key, method)) std::printf("    %s = %s\n", s.key.c_str(), s.value.c_str());
+      for (const Setting& s : preset_settings(key, method))
+        std::printf("    %s = %s\n", s.key.c_str(), s.value.c_str());
     }
     return;
   }
-  throw Error(ErrorKind::config, concat("config explain: unknown option, got \"", key, "\"", did_you_mean(key, option_keys())));
+  throw Error(ErrorKind::config, concat("config explain: unknown option, got \"", key, "\"",
+                                        did_you_mean(key, option_keys())));
 }
 
 void show_schema(bool json) {
   nlohmann::json all = nlohmann::json::array();
   for (const OptionEntry& e : list_options(RunConfig{})) {
     if (json)
-      all.push_back({{"key", e.key}, {"type", e.type}, {"default", json_of(e.value)}, {"unit", e.unit}, {"allowed", e.allowed}, {"text", e.help}});
+      all.push_back({{"key", e.key},
+                     {"type", e.type},
+                     {"default", json_of(e.value)},
+                     {"unit", e.unit},
+                     {"allowed", e.allowed},
+                     {"text", e.help}});
     else
-      std::printf("| `%s` | %s | %s | %s | %s |\n", e.key.c_str(), e.type.c_str(), e.default_text.c_str(), e.allowed.c_str(), e.help.c_str());
+      std::printf("| `%s` | %s | %s | %s | %s |\n", e.key.c_str(), e.type.c_str(),
+                  e.default_text.c_str(), e.allowed.c_str(), e.help.c_str());
   }
   if (json) std::printf("%s\n", all.dump(2).c_str());
 }
@@ -73,24 +88,29 @@ int run_config(const CommandLine& line) {
     show_schema(line.has("json"));
   } else if (what == "show") {
     require_words(line, "config show", 1, 2, "RUN");
-    const RunConfig config = line.positional.size() > 1 ? config_of(line.positional[1]) : configured_by(line).config;
+    const RunConfig config =
+        line.positional.size() > 1 ? config_of(line.positional[1]) : configured_by(line).config;
     std::printf("%s", effective_ini(config).c_str());
   } else if (what == "diff") {
     require_words(line, "config diff", 3, 3, "A B");
     const auto a = list_options(config_of(line.positional[1]));
     const auto b = list_options(config_of(line.positional[2]));
     for (std::size_t i = 0; i < a.size(); ++i)
-      if (a[i].text != b[i].text) std::printf("%s: %s -> %s\n", a[i].key.c_str(), a[i].text.c_str(), b[i].text.c_str());
+      if (a[i].text != b[i].text)
+        std::printf("%s: %s -> %s\n", a[i].key.c_str(), a[i].text.c_str(), b[i].text.c_str());
   } else {
     const std::vector<std::string> words = {"show", "diff", "defaults", "schema", "explain"};
-    throw Error(ErrorKind::config, concat("motley config: unknown word, got \"", what, "\"; allowed: ", join(words), did_you_mean(what, words)));
+    throw Error(ErrorKind::config, concat("motley config: unknown word, got \"", what,
+                                          "\"; allowed: ", join(words), did_you_mean(what, words)));
   }
   return 0;
 }
 
 int run_info(const CommandLine& line) {
   std::vector<Attribute> facts = machine_provenance();
-  facts.insert(facts.begin(), {{"motley_version", std::string(kVersion)}, {"git_commit", std::string(kGitCommit)}, {"git_dirty", kGitDirty}});
+  facts.insert(facts.begin(), {{"motley_version", std::string(kVersion)},
+                               {"git_commit", std::string(kGitCommit)},
+                               {"git_dirty", kGitDirty}});
   facts.push_back({"available_memory_bytes", static_cast<std::int64_t>(available_memory())});
   facts.push_back({"most_completions_per_prompt", std::int64_t{4096}});
   facts.push_back({"tasks", join(task_names())});
@@ -99,7 +119,10 @@ int run_info(const CommandLine& line) {
   for (const Attribute& fact : facts) {
     if (fact.key == "command_line") continue;
     json[fact.key] = json_of(fact.value);
-    if (!line.has("json")) std::printf("%-28s %s\n", fact.key.c_str(), json[fact.key].is_string() ? std::get<std::string>(fact.value).c_str() : json[fact.key].dump().c_str());
+    if (!line.has("json"))
+      std::printf("%-28s %s\n", fact.key.c_str(),
+                  json[fact.key].is_string() ? std::get<std::string>(fact.value).c_str()
+                                             : json[fact.key].dump().c_str());
   }
   if (line.has("json")) std::printf("%s\n", json.dump(2).c_str());
   return 0;
@@ -108,10 +131,16 @@ int run_info(const CommandLine& line) {
 }  // namespace
 
 const Command kConfig = {
-    "config", "show [RUN] | diff A B | defaults | schema | explain KEY", "shows, compares and explains configurations",
+    "config",
+    "show [RUN] | diff A B | defaults | schema | explain KEY",
+    "shows, compares and explains configurations",
     "  motley config explain diversity.shaping\n  motley config show runs/my-run          # the text that reproduces the run\n"
     "  motley config diff runs/a runs/b\n",
-    {{"config", 'c', 'i', "FILE", "configuration file (show)"}}, false, run_config};
-const Command kInfo = {"info", "", "shows versions, backend, devices and limits", "  motley info --json\n", {}, true, run_info};
+    {{"config", 'c', 'i', "FILE", "configuration file (show)"}},
+    false,
+    run_config};
+const Command kInfo = {
+    "info", "",      "shows versions, backend, devices and limits", "  motley info --json\n", {},
+    true,   run_info};
 
 }  // namespace motley

@@ -16,27 +16,34 @@ namespace motley {
 
 namespace {
 
-std::int64_t integer_flag(const CommandLine& line, const std::string& flag, std::int64_t otherwise) {
+std::int64_t integer_flag(const CommandLine& line, const std::string& flag,
+                          std::int64_t otherwise) {
   if (!line.has(flag)) return otherwise;
   std::int64_t value = 0;
-  MOTLEY_REQUIRE(parse_integer(line.get(flag, ""), value) && value >= 0, ErrorKind::config, "--", flag, ": not a count, got \"",
-                 line.get(flag, ""), "\"");
+  MOTLEY_REQUIRE(parse_integer(line.get(flag, ""), value) && value >= 0, ErrorKind::config, "--",
+                 flag, ": not a count, got \"", line.get(flag, ""), "\"");
   return value;
 }
 
 void print_overview(const RunReader& reader, const std::string& file) {
-  std::printf("%s: %s, %lld of %lld steps\n", file.c_str(), std::string(name_of(reader.status())).c_str(), static_cast<long long>(reader.committed()),
-              static_cast<long long>(reader.steps_planned()));
+  std::printf(
+      "%s: %s, %lld of %lld steps\n", file.c_str(), std::string(name_of(reader.status())).c_str(),
+      static_cast<long long>(reader.committed()), static_cast<long long>(reader.steps_planned()));
   if (reader.committed() == 0) return;
-  std::vector<std::vector<std::string>> rows = {{"step", "quality", "reward", "diversity", "entropy", "clusters", "distinct correct", "grad norm"}};
+  std::vector<std::vector<std::string>> rows = {{"step", "quality", "reward", "diversity",
+                                                 "entropy", "clusters", "distinct correct",
+                                                 "grad norm"}};
   std::vector<std::vector<double>> columns;
-  for (const char* name : {"quality", "reward", "diversity", "entropy", "num_clusters", "num_distinct_correct", "grad_norm"}) columns.push_back(reader.column(name));
+  for (const char* name : {"quality", "reward", "diversity", "entropy", "num_clusters",
+                           "num_distinct_correct", "grad_norm"})
+    columns.push_back(reader.column(name));
   const std::int64_t n = reader.committed();
   for (int i = 0; i <= 10; ++i) {
     const std::int64_t step = (n - 1) * i / 10;
     if (i > 0 && step == (n - 1) * (i - 1) / 10) continue;
     std::vector<std::string> row = {std::to_string(step)};
-    for (const auto& column : columns) row.push_back(fixed(column[static_cast<std::size_t>(step)], 3));
+    for (const auto& column : columns)
+      row.push_back(fixed(column[static_cast<std::size_t>(step)], 3));
     rows.push_back(row);
   }
   std::printf("%s", table(rows).c_str());
@@ -58,14 +65,19 @@ void print_group(const RunReader& reader, const RolloutStep& s, int b) {
   std::vector<int> order(static_cast<std::size_t>(s.G));
   for (int g = 0; g < s.G; ++g) order[static_cast<std::size_t>(g)] = g;
   const auto at = [&](int g) { return static_cast<std::size_t>(b * s.G + g); };
-  std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return s.cluster[at(x)] < s.cluster[at(y)]; });
-  std::vector<std::vector<std::string>> rows = {{"cluster", "rollout", "quality", "diversity", "reward", "advantage", "text"}};
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int x, int y) { return s.cluster[at(x)] < s.cluster[at(y)]; });
+  std::vector<std::vector<std::string>> rows = {
+      {"cluster", "rollout", "quality", "diversity", "reward", "advantage", "text"}};
   for (const int g : order) {
     const auto i = at(g);
-    rows.push_back({std::to_string(s.cluster[i]) + " (" + std::to_string(s.cluster_size[i]) + ")", std::to_string(g), fixed(s.quality[i], 2),
-                    fixed(s.diversity[i], 3), fixed(s.reward[i], 3), fixed(s.advantage[i], 3),
+    rows.push_back({std::to_string(s.cluster[i]) + " (" + std::to_string(s.cluster_size[i]) + ")",
+                    std::to_string(g), fixed(s.quality[i], 2), fixed(s.diversity[i], 3),
+                    fixed(s.reward[i], 3), fixed(s.advantage[i], 3),
                     vocabulary.text(&s.token[i * static_cast<std::size_t>(s.T)], s.length[i]) +
-                        (s.finish[i] == static_cast<int>(Finish::eos) ? "" : s.finish[i] == static_cast<int>(Finish::length) ? "  [cut]" : "  [invalid]")});
+                        (s.finish[i] == static_cast<int>(Finish::eos)      ? ""
+                         : s.finish[i] == static_cast<int>(Finish::length) ? "  [cut]"
+                                                                           : "  [invalid]")});
   }
   std::printf("%s\n", table(rows).c_str());
 }
@@ -83,7 +95,8 @@ int run_inspect(const CommandLine& line) {
   const std::int64_t step = integer_flag(line, "step", steps.back());
   const RolloutStep s = reader.rollouts(step);
   const auto prompt = static_cast<int>(integer_flag(line, "prompt", -1));
-  MOTLEY_REQUIRE(prompt < s.B, ErrorKind::config, "--prompt: out of range, got ", prompt, "; allowed: [0, ", s.B - 1, "]");
+  MOTLEY_REQUIRE(prompt < s.B, ErrorKind::config, "--prompt: out of range, got ", prompt,
+                 "; allowed: [0, ", s.B - 1, "]");
   std::printf("step %lld\n", static_cast<long long>(step));
   for (int b = 0; b < s.B; ++b)
     if (prompt < 0 || b == prompt) print_group(reader, s, b);
@@ -93,8 +106,10 @@ int run_inspect(const CommandLine& line) {
 int run_digest(const CommandLine& line) {
   if (line.has("common")) {
     require_words(line, "digest --common", 2, 2, "A B");
-    const CommonDigest common = digest_common(run_file_of(line.positional[0]), run_file_of(line.positional[1]));
-    std::printf("%s  %s\n%s  %s\n", common.first.c_str(), line.positional[0].c_str(), common.second.c_str(), line.positional[1].c_str());
+    const CommonDigest common =
+        digest_common(run_file_of(line.positional[0]), run_file_of(line.positional[1]));
+    std::printf("%s  %s\n%s  %s\n", common.first.c_str(), line.positional[0].c_str(),
+                common.second.c_str(), line.positional[1].c_str());
     for (const std::string& path : common.different) std::printf("different: %s\n", path.c_str());
     return common.first == common.second ? 0 : 4;
   }
@@ -111,11 +126,22 @@ int run_digest(const CommandLine& line) {
 
 }  // namespace
 
-const Command kInspect = {"inspect", "RUN [--step S] [--prompt B]", "shows a run, or the rollouts of a step by cluster",
-                          "  motley inspect runs/first\n  motley inspect runs/first --step 100 --prompt 3\n",
-                          {{"step", 0, 0, "S", "step; default the last"}, {"prompt", 0, 0, "B", "prompt of the step; default all"}}, false, run_inspect};
-const Command kDigest = {"digest", "RUN ... | A B --common", "prints the content digest: equal digests are equal results",
-                         "  motley digest runs/first\n  motley digest runs/a runs/b --common   # over the datasets both hold\n",
-                         {{"common", 0, 0, "", "compare the datasets that both files hold; exit 4 where they differ"}}, false, run_digest};
+const Command kInspect = {
+    "inspect",
+    "RUN [--step S] [--prompt B]",
+    "shows a run, or the rollouts of a step by cluster",
+    "  motley inspect runs/first\n  motley inspect runs/first --step 100 --prompt 3\n",
+    {{"step", 0, 0, "S", "step; default the last"},
+     {"prompt", 0, 0, "B", "prompt of the step; default all"}},
+    false,
+    run_inspect};
+const Command kDigest = {
+    "digest",
+    "RUN ... | A B --common",
+    "prints the content digest: equal digests are equal results",
+    "  motley digest runs/first\n  motley digest runs/a runs/b --common   # over the datasets both hold\n",
+    {{"common", 0, 0, "", "compare the datasets that both files hold; exit 4 where they differ"}},
+    false,
+    run_digest};
 
 }  // namespace motley

@@ -20,26 +20,39 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const FlagSpec kConfigFlag = {"config", 'c', 'i', "FILE", "configuration file; may be given several times, later ones win"};
-const FlagSpec kOutputFlag = {"output", 'o', 0, "DIR", "where the run is written; default runs/NAME"};
+const FlagSpec kConfigFlag = {"config", 'c', 'i', "FILE",
+                              "configuration file; may be given several times, later ones win"};
+const FlagSpec kOutputFlag = {"output", 'o', 0, "DIR",
+                              "where the run is written; default runs/NAME"};
 
 int run_pretrain(const CommandLine& line) {
   Configured configured = configured_by(line);
   RunConfig& config = configured.config;
   if (line.has("output")) config.pretrain.cache = line.get("output", "");
   Progress progress(progress_of(line));
-  const std::vector<BasePolicy> bases = obtain_bases({config}, [&](const std::string& text) { progress.say(text); });
+  const std::vector<BasePolicy> bases =
+      obtain_bases({config}, [&](const std::string& text) { progress.say(text); });
   const BaseReport& r = bases.front().report;
   if (line.has("json")) {
-    std::printf("%s\n", nlohmann::json{{"file", bases.front().file}, {"key", bases.front().key}, {"skill", r.skill}, {"passed", r.passed},
-                                       {"skill_steps", r.skill_steps}, {"quality", r.quality}, {"classifier_f1", r.classifier.f1},
-                                       {"classifier_auroc", r.classifier.auroc}, {"classifier_ece", r.classifier.ece}}.dump(2).c_str());
+    std::printf("%s\n", nlohmann::json{{"file", bases.front().file},
+                                       {"key", bases.front().key},
+                                       {"skill", r.skill},
+                                       {"passed", r.passed},
+                                       {"skill_steps", r.skill_steps},
+                                       {"quality", r.quality},
+                                       {"classifier_f1", r.classifier.f1},
+                                       {"classifier_auroc", r.classifier.auroc},
+                                       {"classifier_ece", r.classifier.ece}}
+                            .dump(2)
+                            .c_str());
     return 0;
   }
   std::printf("%s\n", describe_base(config, bases.front()).c_str());
   for (int f = 0; f < r.families; ++f)
-    std::printf("  family %d: share %.4f, accuracy when forced %.3f at the gate, %.3f in the base\n", f, r.share[static_cast<std::size_t>(f)],
-                r.forced_skill[static_cast<std::size_t>(f)], r.forced_base[static_cast<std::size_t>(f)]);
+    std::printf(
+        "  family %d: share %.4f, accuracy when forced %.3f at the gate, %.3f in the base\n", f,
+        r.share[static_cast<std::size_t>(f)], r.forced_skill[static_cast<std::size_t>(f)],
+        r.forced_base[static_cast<std::size_t>(f)]);
   std::printf("written: %s\n", bases.front().file.c_str());
   return 0;
 }
@@ -57,22 +70,26 @@ void print_dry_run(const Configured& configured) {
   const auto task = make_task(config.task, {config.base_seed()});
   const TrainingState state = make_training_state({config}, *task);
   const Shape& s = state.shape;
-  const double step_bytes = double(s.B) * s.G * (s.T * (s.V <= 256 ? 5.0 : 6.0) + 31.0) + s.B * 6.0 + kMetrics * 4.0;
+  const double step_bytes =
+      double(s.B) * s.G * (s.T * (s.V <= 256 ? 5.0 : 6.0) + 31.0) + s.B * 6.0 + kMetrics * 4.0;
   const auto token = Kokkos::create_mirror_view(task->prompts().token);
   const auto length = Kokkos::create_mirror_view(task->prompts().length);
   Kokkos::deep_copy(token, task->prompts().token);
   Kokkos::deep_copy(length, task->prompts().length);
-  std::printf("\n# config_sha256   %s\n# parameters      %lld policy, %lld classifier\n# memory          %.1f MB\n# disk            at most %.1f MB per 1000 steps before compression\n# first prompt    %s\n",
-              config_sha256(config).c_str(), static_cast<long long>(state.policy.tensors.weights()),
-              static_cast<long long>(state.classifier.tensors.weights()), double(training_bytes(state)) / 1e6, step_bytes * 1000 / 1e6,
-              task->vocabulary().text(&token(0, 0, 0), length(0, 0)).c_str());
+  std::printf(
+      "\n# config_sha256   %s\n# parameters      %lld policy, %lld classifier\n# memory          %.1f MB\n# disk            at most %.1f MB per 1000 steps before compression\n# first prompt    %s\n",
+      config_sha256(config).c_str(), static_cast<long long>(state.policy.tensors.weights()),
+      static_cast<long long>(state.classifier.tensors.weights()),
+      double(training_bytes(state)) / 1e6, step_bytes * 1000 / 1e6,
+      task->vocabulary().text(&token(0, 0, 0), length(0, 0)).c_str());
 }
 
 /// Refuses what would lose or mix runs; returns how to go on.
 FolderState check_folder(const fs::path& folder, bool resume, bool overwrite) {
   FolderState state = inspect_folder(folder);
-  MOTLEY_REQUIRE(state.kind == FolderState::Kind::empty || resume || overwrite, ErrorKind::refused, folder.string(),
-                 ": there is a run already; resume it with -r ", folder.string(), ", or replace it with --overwrite");
+  MOTLEY_REQUIRE(state.kind == FolderState::Kind::empty || resume || overwrite, ErrorKind::refused,
+                 folder.string(), ": there is a run already; resume it with -r ", folder.string(),
+                 ", or replace it with --overwrite");
   if (overwrite && !resume) return FolderState{};
   return state;
 }
@@ -99,7 +116,8 @@ Configured resumed_config(const CommandLine& line, const fs::path& folder) {
       const auto b = list_options(wanted.config);
       for (std::size_t i = 0; i < a.size(); ++i)
         if (a[i].text != b[i].text && decides_result(a[i].key))
-          faults.add(concat(a[i].key, " (", wanted.origin.at(a[i].key), "): a resumed run keeps its configuration, got ", b[i].text,
+          faults.add(concat(a[i].key, " (", wanted.origin.at(a[i].key),
+                            "): a resumed run keeps its configuration, got ", b[i].text,
                             "; allowed: ", a[i].text, " as in ", (folder / "run.h5").string()));
       faults.raise();
     }
@@ -109,7 +127,8 @@ Configured resumed_config(const CommandLine& line, const fs::path& folder) {
 
 void print_summary(const RunConfig& config, const fs::path& folder, const RunOutcome& outcome) {
   const RunReader reader(folder / "run.h5");
-  std::printf("\n%s, seed %llu, %lld steps in %s\n", config.run.name.c_str(), static_cast<unsigned long long>(config.run.seed),
+  std::printf("\n%s, seed %llu, %lld steps in %s\n", config.run.name.c_str(),
+              static_cast<unsigned long long>(config.run.seed),
               static_cast<long long>(outcome.step), duration_text(outcome.seconds).c_str());
   if (reader.has_eval()) {
     const EvalTable eval = reader.eval();
@@ -117,12 +136,14 @@ void print_summary(const RunConfig& config, const fs::path& folder, const RunOut
     const std::size_t last = eval.step.size() - 1;
     const auto& pass = eval.columns.at("pass_at_k");
     std::printf("held-out pass@k, base -> now:");
-    for (std::size_t i = 0; i < K; ++i) std::printf("  @%d %.3f -> %.3f", eval.k[i], pass[i], pass[last * K + i]);
+    for (std::size_t i = 0; i < K; ++i)
+      std::printf("  @%d %.3f -> %.3f", eval.k[i], pass[i], pass[last * K + i]);
     std::printf("\n");
   }
   std::printf("written: %s\n", (folder / "run.h5").c_str());
   if (!outcome.digest.empty()) std::printf("digest:  %s\n", outcome.digest.c_str());
-  std::printf("next:    motley inspect %s --step %lld --prompt 0\n", folder.c_str(), static_cast<long long>(std::max<std::int64_t>(0, outcome.step - 1)));
+  std::printf("next:    motley inspect %s --step %lld --prompt 0\n", folder.c_str(),
+              static_cast<long long>(std::max<std::int64_t>(0, outcome.step - 1)));
 }
 
 int run_train(const CommandLine& line) {
@@ -130,14 +151,18 @@ int run_train(const CommandLine& line) {
   const bool resume = line.has("resume");
   const fs::path resumed(line.get("resume", ""));
   if (resume && line.has("output"))
-    MOTLEY_REQUIRE(fs::path(line.get("output", "")).lexically_normal() == resumed.lexically_normal(), ErrorKind::config,
-                   "motley train: -r and -o name different folders, got ", resumed.string(), " and ", line.get("output", ""));
+    MOTLEY_REQUIRE(
+        fs::path(line.get("output", "")).lexically_normal() == resumed.lexically_normal(),
+        ErrorKind::config, "motley train: -r and -o name different folders, got ", resumed.string(),
+        " and ", line.get("output", ""));
   const Configured configured = resume ? resumed_config(line, resumed) : configured_by(line);
   if (line.has("dry-run")) {
     print_dry_run(configured);
     return 0;
   }
-  const RunRequest request{configured.config, resume ? resumed : fs::path(line.get("output", "runs/" + configured.config.run.name))};
+  const RunRequest request{
+      configured.config,
+      resume ? resumed : fs::path(line.get("output", "runs/" + configured.config.run.name))};
   const FolderState state = check_folder(request.folder, resume, line.has("overwrite"));
   if (!state.warnings.empty()) std::fprintf(stderr, "%s\n", state.warnings.c_str());
   TrainOptions options;
@@ -148,15 +173,24 @@ int run_train(const CommandLine& line) {
     outcome.step = state.step;
     outcome.digest = digest_of_run(request.folder / "run.h5");
   } else {
-    outcome = train_batch({request}, state.step, state.kind == FolderState::Kind::resumable, options).front();
+    outcome =
+        train_batch({request}, state.step, state.kind == FolderState::Kind::resumable, options)
+            .front();
   }
   if (outcome.status == RunStatus::interrupted) {
-    std::fprintf(stderr, "stopped at step %lld; go on with: motley train -r %s\n", static_cast<long long>(outcome.step), request.folder.c_str());
+    std::fprintf(stderr, "stopped at step %lld; go on with: motley train -r %s\n",
+                 static_cast<long long>(outcome.step), request.folder.c_str());
     return 75;
   }
   if (line.has("json"))
-    std::printf("%s\n", nlohmann::json{{"run", request.folder.string()}, {"status", "complete"}, {"step", outcome.step}, {"digest", outcome.digest},
-                                       {"seconds", outcome.seconds}, {"tokens", outcome.tokens}}.dump().c_str());
+    std::printf("%s\n", nlohmann::json{{"run", request.folder.string()},
+                                       {"status", "complete"},
+                                       {"step", outcome.step},
+                                       {"digest", outcome.digest},
+                                       {"seconds", outcome.seconds},
+                                       {"tokens", outcome.tokens}}
+                            .dump()
+                            .c_str());
   else if (options.progress != ProgressMode::json)
     print_summary(request.config, request.folder, outcome);
   return 0;
@@ -170,7 +204,8 @@ int run_eval(const CommandLine& line) {
   std::string name = what.string();
   if (fs::is_directory(what)) {
     const auto found = load_newest_checkpoint(what / "checkpoints");
-    MOTLEY_REQUIRE(found.has_value(), ErrorKind::input, what.string(), ": no checkpoint in the run");
+    MOTLEY_REQUIRE(found.has_value(), ErrorKind::input, what.string(),
+                   ": no checkpoint in the run");
     checkpoint = found->checkpoint;
     name = (what / "checkpoints" / found->file).string();
   } else {
@@ -178,8 +213,10 @@ int run_eval(const CommandLine& line) {
   }
   RunConfig config = config_from_ini(checkpoint.text("ini"), name);
   Layer layer;
-  if (line.has("samples")) layer.assignments.push_back({"eval.samples", line.get("samples", ""), "--samples"});
-  if (line.has("temperature")) layer.assignments.push_back({"eval.temperature", line.get("temperature", ""), "--temperature"});
+  if (line.has("samples"))
+    layer.assignments.push_back({"eval.samples", line.get("samples", ""), "--samples"});
+  if (line.has("temperature"))
+    layer.assignments.push_back({"eval.temperature", line.get("temperature", ""), "--temperature"});
   Faults faults;
   const std::string ini = effective_ini(config);
   Layer own = read_ini(ini, name, "", faults);
@@ -191,7 +228,8 @@ int run_eval(const CommandLine& line) {
   const auto task = make_task(config.task, {config.base_seed()});
   TransformerConfig model = config.model;
   model.vocab = task->vocabulary().size();
-  model.max_positions = task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
+  model.max_positions =
+      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
   const NetLayout layout = make_net_layout(model, true);
   const Weights<float> weights = make_weights<float>("policy", 1, layout.net, model.rope_theta);
   const std::vector<float> policy = policy_of_checkpoint(checkpoint, layout.tensors);
@@ -208,42 +246,65 @@ int run_eval(const CommandLine& line) {
     return sum / double(values.size());
   };
   if (line.has("json")) {
-    nlohmann::json json{{"checkpoint", name}, {"step", checkpoint.step}, {"samples", config.eval.samples}, {"k", config.eval.k},
-                        {"pass_at_k", record.pass_at_k}, {"distinct_at_k", record.distinct_at_k}, {"coverage_at_k", record.coverage_at_k},
-                        {"num_distinct_correct", mean(record.num_distinct_correct)}, {"class_entropy", mean(record.class_entropy)}};
+    nlohmann::json json{{"checkpoint", name},
+                        {"step", checkpoint.step},
+                        {"samples", config.eval.samples},
+                        {"k", config.eval.k},
+                        {"pass_at_k", record.pass_at_k},
+                        {"distinct_at_k", record.distinct_at_k},
+                        {"coverage_at_k", record.coverage_at_k},
+                        {"num_distinct_correct", mean(record.num_distinct_correct)},
+                        {"class_entropy", mean(record.class_entropy)}};
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
-  std::printf("%s, step %lld, %zu held-out prompts, %d samples each, temperature %g\n", name.c_str(), static_cast<long long>(checkpoint.step),
-              record.num_samples.size(), config.eval.samples, config.eval.temperature);
+  std::printf("%s, step %lld, %zu held-out prompts, %d samples each, temperature %g\n",
+              name.c_str(), static_cast<long long>(checkpoint.step), record.num_samples.size(),
+              config.eval.samples, config.eval.temperature);
   std::vector<std::vector<std::string>> rows = {{"k", "pass@k", "distinct@k", "coverage@k"}};
   for (std::size_t i = 0; i < config.eval.k.size(); ++i)
-    rows.push_back({std::to_string(config.eval.k[i]), fixed(record.pass_at_k[i], 4), fixed(record.distinct_at_k[i], 3), fixed(record.coverage_at_k[i], 3)});
-  std::printf("%sclass entropy %.3f nat, distinct correct classes %.2f, length %.2f tokens\n", table(rows).c_str(), mean(record.class_entropy),
-              mean(record.num_distinct_correct), mean(record.length));
+    rows.push_back({std::to_string(config.eval.k[i]), fixed(record.pass_at_k[i], 4),
+                    fixed(record.distinct_at_k[i], 3), fixed(record.coverage_at_k[i], 3)});
+  std::printf("%sclass entropy %.3f nat, distinct correct classes %.2f, length %.2f tokens\n",
+              table(rows).c_str(), mean(record.class_entropy), mean(record.num_distinct_correct),
+              mean(record.length));
   return 0;
 }
 
 }  // namespace
 
 const Command kPretrain = {
-    "pretrain", "-c FILE [key=value ...] [-o DIR]", "trains the base policy and the pair classifier a run starts from",
+    "pretrain",
+    "-c FILE [key=value ...] [-o DIR]",
+    "trains the base policy and the pair classifier a run starts from",
     "  motley pretrain -c experiments/base.ini task.rare_prior=.002\n",
-    {kConfigFlag, {"output", 'o', 0, "DIR", "cache folder; default pretrain.cache"}}, true, run_pretrain};
+    {kConfigFlag, {"output", 'o', 0, "DIR", "cache folder; default pretrain.cache"}},
+    true,
+    run_pretrain};
 const Command kTrain = {
-    "train", "-c FILE [key=value ...] [-o DIR] [-r DIR]", "trains one policy and logs everything to DIR/run.h5",
+    "train",
+    "-c FILE [key=value ...] [-o DIR] [-r DIR]",
+    "trains one policy and logs everything to DIR/run.h5",
     "  motley train -c experiments/base.ini -o runs/first\n  motley train -c experiments/base.ini run.method=grpo run.seed=3 -o runs/grpo-3\n"
     "  motley train -r runs/first                # go on where it stopped, same result\n"
     "  motley train -c experiments/base.ini --dry-run\n",
-    {kConfigFlag, kOutputFlag, {"resume", 'r', 0, "DIR", "goes on with the run in DIR"},
+    {kConfigFlag,
+     kOutputFlag,
+     {"resume", 'r', 0, "DIR", "goes on with the run in DIR"},
      {"dry-run", 'n', 0, "", "shows configuration, origins, memory and disk; starts nothing"},
      {"max-time", 't', 0, "TIME", "stops after hh:mm:ss with exit 75, resumable"},
      {"overwrite", 0, 0, "", "replaces an existing run"}},
-    true, run_train};
+    true,
+    run_train};
 const Command kEval = {
-    "eval", "RUN|CHECKPOINT [-k 1,4,16,64] [--samples 256] [--temperature 1.0]", "evaluates a checkpoint on held-out prompts",
+    "eval",
+    "RUN|CHECKPOINT [-k 1,4,16,64] [--samples 256] [--temperature 1.0]",
+    "evaluates a checkpoint on held-out prompts",
     "  motley eval runs/first --samples 256 -k 1,8,64,256\n  motley eval runs/first/checkpoints/step-00000400.safetensors --temperature .6\n",
-    {{"k", 'k', 0, "LIST", "the k of pass@k"}, {"samples", 0, 0, "N", "completions per prompt"}, {"temperature", 0, 0, "T", "sampling temperature"}},
-    true, run_eval};
+    {{"k", 'k', 0, "LIST", "the k of pass@k"},
+     {"samples", 0, 0, "N", "completions per prompt"},
+     {"temperature", 0, 0, "T", "sampling temperature"}},
+    true,
+    run_eval};
 
 }  // namespace motley

@@ -8,7 +8,8 @@
 
 namespace motley {
 
-void load_held_out_prompts(const Exec& exec, const PromptTable& table, const RolloutBuffer& buffer) {
+void load_held_out_prompts(const Exec& exec, const PromptTable& table,
+                           const RolloutBuffer& buffer) {
   const View3<int> token = table.token;
   const View2<int> length = table.length;
   const View3<int> prompt = buffer.prompt;
@@ -53,7 +54,8 @@ RolloutBuffer evaluation_buffer(const Shape& s) {
 Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, const Net& net, int T)
     : task_(task), net_(net), k_(configs.front().eval.k) {
   const int R = static_cast<int>(configs.size());
-  const Shape shape{R, task.prompts().num_eval, configs.front().eval.samples, task.max_prompt(), T, net.vocab};
+  const Shape shape{
+      R, task.prompts().num_eval, configs.front().eval.samples, task.max_prompt(), T, net.vocab};
   samples_ = evaluation_buffer(shape);
   workspace_ = make_rollout_workspace<float>(net, R, shape.B, shape.G, shape.P, shape.T);
   sampling_ = View1<SamplingParams>("motley::evaluate::sampling", R);
@@ -75,12 +77,14 @@ Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, co
   quality_ = HostView3<float>("motley::evaluate::host_quality", R, shape.B, shape.G);
 }
 
-std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<float>& weights, std::int64_t step) {
+std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<float>& weights,
+                                            std::int64_t step) {
   RolloutBuffer& x = samples_;
   load_held_out_prompts(exec, task_.prompts(), x);
   Kokkos::deep_copy(exec, status_, kStatusClear);
-  rollout<float>(exec, net_, weights, workspace_, {sampling_, seeds_, Stream::eval, static_cast<std::uint32_t>(step)},
-                 x.prompt, x.prompt_length, ConstView2<int>(), rollout_output(x), status_);
+  rollout<float>(exec, net_, weights, workspace_,
+                 {sampling_, seeds_, Stream::eval, static_cast<std::uint32_t>(step)}, x.prompt,
+                 x.prompt_length, ConstView2<int>(), rollout_output(x), status_);
   task_.score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality, x.class_id);
   Kokkos::deep_copy(exec, class_id_, x.class_id);
   Kokkos::deep_copy(exec, length_, x.length);
@@ -91,8 +95,8 @@ std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<floa
   exec.fence("motley::evaluate");
   std::vector<EvalRecord> records;
   for (int r = 0; r < x.shape.R; ++r) {
-    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "evaluation at step ", step, ", replica ", r,
-                   ": a number is not finite in ", describe_status(status(r)));
+    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "evaluation at step ", step,
+                   ", replica ", r, ": a number is not finite in ", describe_status(status(r)));
     records.push_back(summarise(r, step));
   }
   return records;

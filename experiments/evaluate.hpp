@@ -17,7 +17,8 @@ class Evaluator {
 
   /// Samples eval.samples completions of every held-out prompt at (run seed, Stream::eval, step).
   /// \return one record per replica
-  std::vector<EvalRecord> evaluate(const Exec& exec, const Weights<float>& weights, std::int64_t step);
+  std::vector<EvalRecord> evaluate(const Exec& exec, const Weights<float>& weights,
+                                   std::int64_t step);
 
   /// Samples of the last evaluation: [R,Q,M,...] on the device.
   const RolloutBuffer& samples() const { return samples_; }

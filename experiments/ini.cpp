@@ -58,7 +58,8 @@ class Reader {
     if (line.empty()) return;
     if (line.front() == '[') {
       if (line.back() != ']' || line.size() < 3) {
-        faults_.add(concat(place(), ": broken section header, got \"", line, "\"; allowed: [name]"));
+        faults_.add(
+            concat(place(), ": broken section header, got \"", line, "\"; allowed: [name]"));
         return;
       }
       section_ = trimmed(line.substr(1, line.size() - 2));
@@ -97,9 +98,11 @@ class Reader {
     }
     std::ostringstream text;
     text << in.rdbuf();
-    Layer inner = Reader(file.filename().string(), file.parent_path().string(), depth_ + 1, faults_).read(text.str());
+    Layer inner = Reader(file.filename().string(), file.parent_path().string(), depth_ + 1, faults_)
+                      .read(text.str());
     // What is included comes before what the file itself says.
-    layer_.assignments.insert(layer_.assignments.begin() + included_, inner.assignments.begin(), inner.assignments.end());
+    layer_.assignments.insert(layer_.assignments.begin() + included_, inner.assignments.begin(),
+                              inner.assignments.end());
     included_ += static_cast<std::ptrdiff_t>(inner.assignments.size());
   }
 
@@ -118,7 +121,8 @@ void Faults::raise() const {
   if (!lines_.empty()) throw Error(ErrorKind::config, join(lines_, "\n"));
 }
 
-Layer read_ini(const std::string& text, const std::string& name, const std::string& folder, Faults& faults) {
+Layer read_ini(const std::string& text, const std::string& name, const std::string& folder,
+               Faults& faults) {
   return Reader(name, folder, 0, faults).read(text);
 }
 
@@ -142,7 +146,8 @@ Layer read_overrides(const std::vector<std::string>& words, Faults& faults) {
     const std::string key = word.substr(0, equals);
     const std::string value = equals == std::string::npos ? "" : unquoted(word.substr(equals + 1));
     if (const auto [known, fresh] = seen.emplace(key, value); !fresh) {
-      faults.add(concat(key, " (command line): set twice, got \"", known->second, "\" and \"", value, "\""));
+      faults.add(concat(key, " (command line): set twice, got \"", known->second, "\" and \"",
+                        value, "\""));
       continue;
     }
     layer.assignments.push_back({key, value, "command line"});

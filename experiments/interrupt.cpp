@@ -1,9 +1,8 @@
 #include "experiments/interrupt.hpp"
 
-#include <unistd.h>
-
 #include <csignal>
 #include <string>
+#include <unistd.h>
 
 #include "core/base/error.hpp"
 #include "experiments/options.hpp"
@@ -33,13 +32,19 @@ void install_stop_signals() {
   for (const int number : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) sigaction(number, &action, nullptr);
 }
 
-bool stop_signalled() { return stop_requested != 0; }
+bool stop_signalled() {
+  return stop_requested != 0;
+}
 
-StopRule::StopRule(double max_seconds) : start_(std::chrono::steady_clock::now()), max_seconds_(max_seconds) {}
+StopRule::StopRule(double max_seconds)
+    : start_(std::chrono::steady_clock::now()), max_seconds_(max_seconds) {}
 
 bool StopRule::should_stop(const std::filesystem::path& folder) const {
   if (stop_signalled()) return true;
-  if (max_seconds_ > 0 && std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() >= max_seconds_) return true;
+  if (max_seconds_ > 0 &&
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() >=
+          max_seconds_)
+    return true;
   std::error_code ignored;
   return std::filesystem::remove(folder / "stop_now", ignored);
 }
@@ -52,7 +57,8 @@ double parse_duration(const std::string& text) {
     const auto colon = std::min(text.find(':', at), text.size());
     double part = 0;
     if (!parse_number(text.substr(at, colon - at), part) || part < 0 || ++parts > 3)
-      throw Error(ErrorKind::config, concat("--max-time: not a duration, got \"", text, "\"; allowed: hh:mm:ss, mm:ss or seconds"));
+      throw Error(ErrorKind::config, concat("--max-time: not a duration, got \"", text,
+                                            "\"; allowed: hh:mm:ss, mm:ss or seconds"));
     total = total * 60 + part;
     at = colon + 1;
   }

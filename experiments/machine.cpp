@@ -32,7 +32,9 @@ std::size_t read_size(const char* path) {
 
 }  // namespace
 
-void set_command_line(const std::string& text) { command_line() = text; }
+void set_command_line(const std::string& text) {
+  command_line() = text;
+}
 
 std::vector<Attribute> machine_provenance() {
   const int version = KOKKOS_VERSION;
@@ -42,7 +44,9 @@ std::vector<Attribute> machine_provenance() {
   out.push_back({"compiler", std::string(kCompiler)});
   out.push_back({"compiler_flags", std::string(kCompilerFlags)});
   out.push_back({"build_type", std::string(kBuildType)});
-  out.push_back({"kokkos_version", std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100)});
+  out.push_back({"kokkos_version", std::to_string(version / 10000) + "." +
+                                       std::to_string(version / 100 % 100) + "." +
+                                       std::to_string(version % 100)});
   out.push_back({"backend", std::string(Exec::name())});
   out.push_back({"device", host ? cpu_model() : std::string("gpu")});
   out.push_back({"cpu_model", cpu_model()});

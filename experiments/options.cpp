@@ -38,7 +38,8 @@ bool parse_integer(const std::string& text, std::int64_t& value) {
   const auto [end, error] = std::from_chars(plain.data(), plain.data() + plain.size(), value);
   if (error == std::errc{} && end == plain.data() + plain.size() && !plain.empty()) return true;
   double number = 0;
-  if (!parse_number(text, number) || number != std::floor(number) || std::abs(number) > 9e15) return false;
+  if (!parse_number(text, number) || number != std::floor(number) || std::abs(number) > 9e15)
+    return false;
   value = static_cast<std::int64_t>(number);
   return true;
 }
@@ -109,12 +110,14 @@ const char* type_name() {
 
 /// Sets one member from text; "" when fine, else what is wrong (without place).
 template <class T, class Allowed>
-std::string assign(const std::string& key, T& member, const Allowed& allowed, const std::string& value) {
+std::string assign(const std::string& key, T& member, const Allowed& allowed,
+                   const std::string& value) {
   const std::string range = "; allowed: " + allowed_text<T>(key, allowed);
   if constexpr (std::is_enum_v<T>) {
     const auto words = allowed_words<T>(allowed);
     const auto found = std::find(words.begin(), words.end(), value);
-    if (found == words.end()) return concat("unknown value \"", value, "\"", range, did_you_mean(value, words));
+    if (found == words.end())
+      return concat("unknown value \"", value, "\"", range, did_you_mean(value, words));
     member = static_cast<T>(found - words.begin());
   } else if constexpr (std::is_same_v<T, bool>) {
     const bool on = value == "on" || value == "true" || value == "1" || value == "yes";
@@ -148,7 +151,8 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed, co
   } else if constexpr (std::is_integral_v<T>) {
     std::int64_t x = 0;
     if (!parse_integer(value, x)) return concat("not an integer, got \"", value, "\"", range);
-    if (!allowed.contains(static_cast<double>(x))) return concat("out of range, got ", value, range);
+    if (!allowed.contains(static_cast<double>(x)))
+      return concat("out of range, got ", value, range);
     member = static_cast<T>(x);
   } else {
     double x = 0;
@@ -160,49 +164,72 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed, co
 }
 
 /// Sets the member of `key`; false when there is no such key.
-bool set_option(RunConfig& config, const std::string& key, const std::string& value, std::string& fault) {
+bool set_option(RunConfig& config, const std::string& key, const std::string& value,
+                std::string& fault) {
   bool found = false;
-  for_each_option(config, [&](const char* name, auto& member, const auto& allowed, const char*, const char*) {
-    if (key != name) return;
-    found = true;
-    fault = assign(key, member, allowed, value);
-  });
+  for_each_option(
+      config, [&](const char* name, auto& member, const auto& allowed, const char*, const char*) {
+        if (key != name) return;
+        found = true;
+        fault = assign(key, member, allowed, value);
+      });
   return found;
 }
 
 std::string at_place(const std::map<std::string, std::string>& origin, const std::string& key) {
   const auto found = origin.find(key);
-  return found == origin.end() || found->second == "default" ? key : concat(key, " (", found->second, ")");
+  return found == origin.end() || found->second == "default"
+             ? key
+             : concat(key, " (", found->second, ")");
 }
 
 /// Contradictions between keys.
 void check(const Configured& c, Faults& faults) {
   const RunConfig& x = c.config;
-  const auto fault = [&](const std::string& key, auto... parts) { faults.add(concat(at_place(c.origin, key), ": ", parts...)); };
+  const auto fault = [&](const std::string& key, auto... parts) {
+    faults.add(concat(at_place(c.origin, key), ": ", parts...));
+  };
   if (x.rollout.group_size == 1) {
     if (x.advantage.norm == AdvantageNorm::group)
-      fault("rollout.group_size", "a group of 1 has no deviation to divide by, got 1 with advantage.norm = group; allowed: at least 2, or advantage.norm = none");
+      fault(
+          "rollout.group_size",
+          "a group of 1 has no deviation to divide by, got 1 with advantage.norm = group; allowed: at least 2, or advantage.norm = none");
     if (x.advantage.baseline == Baseline::loo)
-      fault("rollout.group_size", "a group of 1 has no other completion, got 1 with advantage.baseline = loo; allowed: at least 2");
+      fault(
+          "rollout.group_size",
+          "a group of 1 has no other completion, got 1 with advantage.baseline = loo; allowed: at least 2");
     if (x.diversity.shaping != Shaping::none)
-      fault("rollout.group_size", "a group of 1 has no diversity, got 1 with diversity.shaping = ", name_of(x.diversity.shaping), "; allowed: at least 2, or diversity.shaping = none");
+      fault("rollout.group_size", "a group of 1 has no diversity, got 1 with diversity.shaping = ",
+            name_of(x.diversity.shaping), "; allowed: at least 2, or diversity.shaping = none");
   }
   if (x.model.width % x.model.heads != 0)
     fault("model.heads", "must divide model.width = ", x.model.width, ", got ", x.model.heads);
   else if (x.model.head_dim() % 2 != 0)
-    fault("model.heads", "the width of a head must be even, got ", x.model.width, " / ", x.model.heads, " = ", x.model.head_dim());
+    fault("model.heads", "the width of a head must be even, got ", x.model.width, " / ",
+          x.model.heads, " = ", x.model.head_dim());
   if (x.model.heads % x.model.kv_heads != 0)
-    fault("model.kv_heads", "must divide model.heads = ", x.model.heads, ", got ", x.model.kv_heads);
-  if (x.classifier.width % x.classifier.heads != 0 || (x.classifier.width / x.classifier.heads) % 2 != 0)
-    fault("classifier.heads", "must divide classifier.width = ", x.classifier.width, " into even heads, got ", x.classifier.heads);
+    fault("model.kv_heads", "must divide model.heads = ", x.model.heads, ", got ",
+          x.model.kv_heads);
+  if (x.classifier.width % x.classifier.heads != 0 ||
+      (x.classifier.width / x.classifier.heads) % 2 != 0)
+    fault("classifier.heads", "must divide classifier.width = ", x.classifier.width,
+          " into even heads, got ", x.classifier.heads);
   for (const int k : x.eval.k)
-    if (k > x.eval.samples) fault("eval.k", "pass@k needs at least k samples, got k = ", k, " with eval.samples = ", x.eval.samples);
+    if (k > x.eval.samples)
+      fault("eval.k", "pass@k needs at least k samples, got k = ", k,
+            " with eval.samples = ", x.eval.samples);
   if (x.update.minibatches > x.rollout.prompts)
-    fault("loss.minibatches", "a minibatch needs a prompt, got ", x.update.minibatches, " minibatches of rollout.prompts = ", x.rollout.prompts);
-  if (x.diversity.shaping == Shaping::multiplicative_correct && x.partition.linkage == Linkage::soft)
-    fault("partition.linkage", "multiplicative_correct needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+    fault("loss.minibatches", "a minibatch needs a prompt, got ", x.update.minibatches,
+          " minibatches of rollout.prompts = ", x.rollout.prompts);
+  if (x.diversity.shaping == Shaping::multiplicative_correct &&
+      x.partition.linkage == Linkage::soft)
+    fault(
+        "partition.linkage",
+        "multiplicative_correct needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
   if (x.checkpoint.every_steps == 0 && x.checkpoint.every_minutes == 0)
-    fault("checkpoint.every_steps", "both checkpoint.every_steps and checkpoint.every_minutes are 0; allowed: one of them at most");
+    fault(
+        "checkpoint.every_steps",
+        "both checkpoint.every_steps and checkpoint.every_minutes are 0; allowed: one of them at most");
 }
 
 }  // namespace
@@ -229,7 +256,8 @@ Configured configure(const std::vector<Layer>& layers, Faults& faults) {
           std::string hint = did_you_mean(a.key, keys);
           if (hint.empty() && a.key.find('.') == std::string::npos)
             for (const std::string& key : keys)
-              if (key.substr(key.find('.') + 1) == a.key) hint = concat("; did you mean \"", key, "\"?");
+              if (key.substr(key.find('.') + 1) == a.key)
+                hint = concat("; did you mean \"", key, "\"?");
           faults.add(concat(where, ": unknown option", hint));
         } else if (!fault.empty()) {
           faults.add(concat(where, ": ", fault));
@@ -251,13 +279,20 @@ Configured configure(const std::vector<Layer>& layers) {
 std::vector<OptionEntry> list_options(const RunConfig& config) {
   const RunConfig defaults;
   std::vector<std::string> default_texts;
-  for_each_option(defaults, [&](const char*, const auto& member, const auto&, const char*, const char*) {
-    default_texts.push_back(to_text(member));
-  });
+  for_each_option(defaults, [&](const char*, const auto& member, const auto&, const char*,
+                                const char*) { default_texts.push_back(to_text(member)); });
   std::vector<OptionEntry> out;
-  for_each_option(config, [&](const char* key, const auto& member, const auto& allowed, const char* unit, const char* text) {
+  for_each_option(config, [&](const char* key, const auto& member, const auto& allowed,
+                              const char* unit, const char* text) {
     using T = std::remove_cvref_t<decltype(member)>;
-    OptionEntry entry{key, {}, to_text(member), default_texts[out.size()], type_name<T>(), unit, allowed_text<T>(key, allowed), text};
+    OptionEntry entry{key,
+                      {},
+                      to_text(member),
+                      default_texts[out.size()],
+                      type_name<T>(),
+                      unit,
+                      allowed_text<T>(key, allowed),
+                      text};
     if constexpr (std::is_same_v<T, bool>)
       entry.value = member;
     else if constexpr (std::is_integral_v<T>)
@@ -275,7 +310,8 @@ std::vector<std::string> option_keys() {
   static const std::vector<std::string> keys = [] {
     std::vector<std::string> out;
     const RunConfig defaults;
-    for_each_option(defaults, [&](const char* key, const auto&, const auto&, const char*, const char*) { out.emplace_back(key); });
+    for_each_option(defaults, [&](const char* key, const auto&, const auto&, const char*,
+                                  const char*) { out.emplace_back(key); });
     return out;
   }();
   return keys;
@@ -301,7 +337,8 @@ std::string effective_ini(const RunConfig& config) {
     lines[section] += entry.key.substr(dot + 1) + " = " + quoted_if_needed(entry.text) + "\n";
   }
   std::string out;
-  for (const std::string& section : sections) out += (out.empty() ? "[" : "\n[") + section + "]\n" + lines[section];
+  for (const std::string& section : sections)
+    out += (out.empty() ? "[" : "\n[") + section + "]\n" + lines[section];
   return out;
 }
 
@@ -314,7 +351,8 @@ RunConfig config_from_ini(const std::string& ini, const std::string& name) {
 }
 
 bool decides_result(const std::string& key) {
-  static const std::set<std::string> names = {"run.name", "run.device", "run.threads", "pretrain.cache", "loss.micro_batches", "run.method"};
+  static const std::set<std::string> names = {"run.name",       "run.device",         "run.threads",
+                                              "pretrain.cache", "loss.micro_batches", "run.method"};
   return names.count(key) == 0 && key.rfind("log.", 0) != 0 && key.rfind("checkpoint.", 0) != 0;
 }
 
@@ -342,7 +380,8 @@ po::options_description describe_flags(const std::vector<FlagSpec>& flags) {
       if (flag.value.empty())
         out.add_options()(name.c_str(), flag.text.c_str());
       else
-        out.add_options()(name.c_str(), po::value<std::vector<std::string>>()->composing(), flag.text.c_str());
+        out.add_options()(name.c_str(), po::value<std::vector<std::string>>()->composing(),
+                          flag.text.c_str());
     };
     add(flag.letter != 0 ? concat(flag.name, ",", flag.letter) : flag.name);
     if (flag.alias != 0) add(concat(flag.name, "-alias,", flag.alias));
@@ -362,12 +401,14 @@ CommandLine parse_command_line(const std::string& command, const std::vector<std
   po::positional_options_description positional;
   positional.add("words", -1);
   try {
-    const auto parsed = po::command_line_parser(words).options(all).positional(positional).style(style).run();
+    const auto parsed =
+        po::command_line_parser(words).options(all).positional(positional).style(style).run();
     for (const auto& option : parsed.options) {
       if (option.string_key == "words" || option.string_key.empty()) {
         for (const std::string& word : option.value) {
           const auto equals = word.find('=');
-          const bool is_key = equals != std::string::npos && word.find('.') < equals && word.find('/') > equals;
+          const bool is_key =
+              equals != std::string::npos && word.find('.') < equals && word.find('/') > equals;
           (is_key ? out.overrides : out.positional).push_back(word);
         }
         continue;
@@ -381,8 +422,8 @@ CommandLine parse_command_line(const std::string& command, const std::vector<std
     std::vector<std::string> names;
     for (const FlagSpec& flag : flags) names.push_back("--" + flag.name);
     const std::string got = unknown.get_option_name();
-    throw Error(ErrorKind::config, concat("motley ", command, ": unknown flag, got \"", got, "\"; allowed: ", join(names),
-                                          did_you_mean(got, names)));
+    throw Error(ErrorKind::config, concat("motley ", command, ": unknown flag, got \"", got,
+                                          "\"; allowed: ", join(names), did_you_mean(got, names)));
   } catch (const po::error& error) {
     throw Error(ErrorKind::config, concat("motley ", command, ": ", error.what()));
   }

@@ -41,7 +41,8 @@ class Faults {
 /// Sections and keys of an INI text: `;` and `#` comments outside quotes, quoted values, BOM
 /// skipped, `include = file` relative to the file, duplicates refused with both lines.
 /// Keys come back as `section.name`, in order.
-Layer read_ini(const std::string& text, const std::string& name, const std::string& folder, Faults& faults);
+Layer read_ini(const std::string& text, const std::string& name, const std::string& folder,
+               Faults& faults);
 Layer read_ini_file(const std::string& path, Faults& faults);
 
 /// `key=value` words of the command line.
@@ -71,7 +72,7 @@ using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
 struct OptionEntry {
   std::string key;
   OptionValue value;
-  std::string text;          ///< value as written in an ini file
+  std::string text;  ///< value as written in an ini file
   std::string default_text;
   std::string type, unit, allowed, help;
 };
@@ -93,7 +94,7 @@ struct FlagSpec {
 };
 struct CommandLine {
   std::vector<std::string> positional;
-  std::vector<std::string> overrides;                          ///< key=value words
+  std::vector<std::string> overrides;                     ///< key=value words
   std::map<std::string, std::vector<std::string>> flags;  ///< by long name
   bool has(const std::string& flag) const { return flags.count(flag) > 0; }
   std::string get(const std::string& flag, const std::string& otherwise) const;

@@ -14,10 +14,10 @@ constexpr int kGroup = 8;  // texts of one prompt: 28 pairs
 
 /// Labelled groups of texts.
 struct PairBatch {
-  CorpusBatch texts;    // [R,groups * kGroup,S]
-  View4<int> token;     // [R,groups,kGroup,T]
-  View3<int> length;    // [R,groups,kGroup]
-  View4<float> label;   // [R,groups,kGroup,kGroup]
+  CorpusBatch texts;   // [R,groups * kGroup,S]
+  View4<int> token;    // [R,groups,kGroup,T]
+  View3<int> length;   // [R,groups,kGroup]
+  View4<float> label;  // [R,groups,kGroup,kGroup]
 };
 
 PairBatch make_pair_batch(const Task& task, int R, int groups) {
@@ -36,14 +36,15 @@ PairBatch make_pair_batch(const Task& task, int R, int groups) {
 
 /// Cuts the completions out of the texts and labels every pair; `noise` of the labels are flipped
 /// (the training set's, never the held-out set's).
-void label_pairs(const Exec& exec, const PairBatch& batch, const ConstView1<std::uint64_t>& seeds, std::uint32_t step,
-                 float noise) {
+void label_pairs(const Exec& exec, const PairBatch& batch, const ConstView1<std::uint64_t>& seeds,
+                 std::uint32_t step, float noise) {
   const PairBatch b = batch;
   const int R = static_cast<int>(b.token.extent(0));
   const int groups = static_cast<int>(b.token.extent(1));
   const int T = static_cast<int>(b.token.extent(3));
   Kokkos::parallel_for(
-      "motley::pairs::label", Kokkos::RangePolicy<Exec>(exec, 0, R * groups), KOKKOS_LAMBDA(const int job) {
+      "motley::pairs::label", Kokkos::RangePolicy<Exec>(exec, 0, R * groups),
+      KOKKOS_LAMBDA(const int job) {
         const int r = job / groups;
         const int group = job % groups;
         for (int g = 0; g < kGroup; ++g) {
@@ -51,13 +52,16 @@ void label_pairs(const Exec& exec, const PairBatch& batch, const ConstView1<std:
           const int start = b.texts.prompt_length(r, n);
           const int length = b.texts.length(r, n) - start;
           b.length(r, group, g) = length;
-          for (int t = 0; t < T; ++t) b.token(r, group, g, t) = t < length ? b.texts.token(r, n, start + t) : kPad;
+          for (int t = 0; t < T; ++t)
+            b.token(r, group, g, t) = t < length ? b.texts.token(r, n, start + t) : kPad;
         }
         const DrawKey key{seeds(r), Stream::classifier_data, step};
         for (int i = 0; i < kGroup; ++i)
           for (int j = i + 1; j < kGroup; ++j) {
-            bool same = b.texts.class_id(r, group * kGroup + i) == b.texts.class_id(r, group * kGroup + j);
-            const auto item = static_cast<std::uint32_t>((group * kGroup + i) * kGroup + j) | 0x40000000u;
+            bool same =
+                b.texts.class_id(r, group * kGroup + i) == b.texts.class_id(r, group * kGroup + j);
+            const auto item =
+                static_cast<std::uint32_t>((group * kGroup + i) * kGroup + j) | 0x40000000u;
             if (draw_uniform(key, item, 0) < noise) same = !same;
             b.label(r, group, i, j) = same ? 1.0f : 0.0f;
           }
@@ -76,7 +80,8 @@ View1<CorpusParams> corpus_table(const std::vector<RunConfig>& configs, const Ta
 }
 
 /// Pairs of distinct texts on held-out prompts, scored as the partition would score them.
-PairQuality held_out_quality(const PairBatch& batch, const View4<float>& score, int r, double threshold) {
+PairQuality held_out_quality(const PairBatch& batch, const View4<float>& score, int r,
+                             double threshold) {
   const auto scores = Kokkos::create_mirror_view(score);
   const auto label = Kokkos::create_mirror_view(batch.label);
   const auto token = Kokkos::create_mirror_view(batch.token);
@@ -90,7 +95,8 @@ PairQuality held_out_quality(const PairBatch& batch, const View4<float>& score, 
       for (int j = i + 1; j < kGroup; ++j) {
         // Equal texts are never put to the classifier, so they do not count for it.
         bool equal = true;
-        for (std::size_t t = 0; t < token.extent(3); ++t) equal = equal && token(r, b, i, t) == token(r, b, j, t);
+        for (std::size_t t = 0; t < token.extent(3); ++t)
+          equal = equal && token(r, b, i, t) == token(r, b, j, t);
         if (equal) continue;
         s.push_back(scores(r, b, i, j));
         y.push_back(label(r, b, i, j) > 0.5f ? 1 : 0);
@@ -100,22 +106,26 @@ PairQuality held_out_quality(const PairBatch& batch, const View4<float>& score, 
 
 }  // namespace
 
-std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConfig>& configs, const Task& task,
+std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConfig>& configs,
+                                                       const Task& task,
                                                        const View1<std::uint64_t>& seeds,
-                                                       std::vector<PairQuality>& quality, const Message& say) {
+                                                       std::vector<PairQuality>& quality,
+                                                       const Message& say) {
   const Exec exec;
   const RunConfig& first = configs.front();
   const ClassifierConfig& c = first.classifier;
   const int R = static_cast<int>(configs.size());
   const int groups = std::max(1, c.batch / (kGroup * (kGroup - 1) / 2));
-  const PairNetLayout layout = make_pair_net_layout(c, task.vocabulary().size(), task.max_completion());
+  const PairNetLayout layout =
+      make_pair_net_layout(c, task.vocabulary().size(), task.max_completion());
   const PairWeights<float> weights = make_pair_weights<float>(R, layout.net);
   init_pair_weights<float>(exec, layout, seeds, weights);
   pack_pair_weights(exec, layout.net, weights);
   const AdamState<float> adam = make_adam_state<float>("classifier_adam", R, layout.net.size);
   const View1<CorpusParams> corpus = corpus_table(configs, task);
   const View1<OptimConfig> optim("motley::pairs::optim", R);
-  const View1<double> lr("motley::pairs::lr", R), loss("motley::pairs::loss", R), norm("motley::pairs::norm", R);
+  const View1<double> lr("motley::pairs::lr", R), loss("motley::pairs::loss", R),
+      norm("motley::pairs::norm", R);
   const View1<int> active("motley::pairs::active", R);
   const View1<StatusWord> status("motley::pairs::status", R);
   Kokkos::deep_copy(active, 1);
@@ -125,15 +135,20 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
   Kokkos::deep_copy(optim, host_optim);
   const View2<float> gradient("motley::pairs::gradient", R, layout.net.size);
   const PairBatch batch = make_pair_batch(task, R, groups);
-  const PairWorkspace<float> train = make_pair_workspace<float>(layout.net, R, groups, kGroup, true);
+  const PairWorkspace<float> train =
+      make_pair_workspace<float>(layout.net, R, groups, kGroup, true);
   for (int step = 0; step < c.steps; ++step) {
     const auto address = static_cast<std::uint32_t>(step);
     const double progress = double(step) / c.steps;
-    Kokkos::deep_copy(exec, lr, c.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 * (1.1 + 0.9 * std::cos(3.14159265358979 * progress)));
+    Kokkos::deep_copy(exec, lr,
+                      c.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 *
+                          (1.1 + 0.9 * std::cos(3.14159265358979 * progress)));
     task.corpus(exec, corpus, Stream::classifier_data, address, false, kGroup, batch.texts);
     label_pairs(exec, batch, seeds, address, static_cast<float>(c.train_noise));
-    pair_gradient<float>(exec, layout.net, weights, train, batch.token, batch.length, batch.label, gradient, loss);
-    adamw_step<float>(exec, optim, lr, active, gradient, adam, weights.encoder.params, norm, status);
+    pair_gradient<float>(exec, layout.net, weights, train, batch.token, batch.length, batch.label,
+                         gradient, loss);
+    adamw_step<float>(exec, optim, lr, active, gradient, adam, weights.encoder.params, norm,
+                      status);
     pack_pair_weights(exec, layout.net, weights);
   }
 
@@ -141,14 +156,16 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
   const PairBatch held_out = make_pair_batch(task, R, kHeldOutGroups);
   task.corpus(exec, corpus, Stream::holdout, 0, true, kGroup, held_out.texts);
   label_pairs(exec, held_out, seeds, 0, 0.0f);
-  const PairWorkspace<float> scoring = make_pair_workspace<float>(layout.net, R, kHeldOutGroups, kGroup, false);
+  const PairWorkspace<float> scoring =
+      make_pair_workspace<float>(layout.net, R, kHeldOutGroups, kGroup, false);
   const View4<float> score("motley::pairs::score", R, kHeldOutGroups, kGroup, kGroup);
   const View2<int> calls("motley::pairs::calls", R, kHeldOutGroups);
   const View1<PartitionParams> params("motley::pairs::params", R);
   const auto host_params = Kokkos::create_mirror(params);
   for (int r = 0; r < R; ++r) host_params(r) = PartitionParams{};
   Kokkos::deep_copy(params, host_params);
-  pair_scores<float>(exec, layout.net, weights, scoring, c.symmetrize, params, held_out.token, held_out.length, score, calls, status);
+  pair_scores<float>(exec, layout.net, weights, scoring, c.symmetrize, params, held_out.token,
+                     held_out.length, score, calls, status);
   exec.fence("motley::pairs::held_out");
   quality.clear();
   std::vector<std::vector<float>> out;
@@ -156,11 +173,13 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
   Kokkos::deep_copy(host, weights.encoder.params);
   double lowest = 1.0;
   for (int r = 0; r < R; ++r) {
-    quality.push_back(held_out_quality(held_out, score, r, configs[static_cast<std::size_t>(r)].partition.threshold));
+    quality.push_back(held_out_quality(held_out, score, r,
+                                       configs[static_cast<std::size_t>(r)].partition.threshold));
     lowest = std::min(lowest, quality.back().f1);
     out.emplace_back(&host(r, 0), &host(r, 0) + layout.net.size);
   }
-  say(concat("pretrain: ", R, " pair classifier(s) trained, lowest held-out F1 ", std::round(lowest * 1e4) / 1e4));
+  say(concat("pretrain: ", R, " pair classifier(s) trained, lowest held-out F1 ",
+             std::round(lowest * 1e4) / 1e4));
   return out;
 }
 

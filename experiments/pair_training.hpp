@@ -10,8 +10,10 @@ namespace motley {
 /// measures each on held-out prompts.
 /// \param seeds [R] base seeds   \param quality out, one per run
 /// \return parameters [R][N]
-std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConfig>& configs, const Task& task,
+std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConfig>& configs,
+                                                       const Task& task,
                                                        const View1<std::uint64_t>& seeds,
-                                                       std::vector<PairQuality>& quality, const Message& say);
+                                                       std::vector<PairQuality>& quality,
+                                                       const Message& say);
 
 }  // namespace motley

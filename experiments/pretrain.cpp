@@ -21,7 +21,10 @@ constexpr std::uint32_t kStageStride = 1u << 24;
 class Pretrainer {
  public:
   Pretrainer(const std::vector<RunConfig>& configs, const Message& say)
-      : configs_(configs), say_(say), R_(static_cast<int>(configs.size())), first_(configs.front()) {
+      : configs_(configs),
+        say_(say),
+        R_(static_cast<int>(configs.size())),
+        first_(configs.front()) {
     std::vector<std::uint64_t> seeds;
     for (const RunConfig& c : configs) seeds.push_back(c.base_seed());
     task_ = make_task(first_.task, seeds);
@@ -48,15 +51,18 @@ class Pretrainer {
     batch_.class_id = View2<int>("motley::pretrain::class_id", R_, N);
     workspace_ = make_supervised_workspace<float>(layout_.net, R_, N, S);
     reports_.resize(configs.size());
-    for (BaseReport& report : reports_) report.families = static_cast<int>(task_->families().size());
+    for (BaseReport& report : reports_)
+      report.families = static_cast<int>(task_->families().size());
   }
 
   std::vector<BasePolicy> run() {
-    init_weights(exec_, layout_, ConstView1<std::uint64_t>(seeds_), static_cast<std::uint32_t>(Stream::init), weights_.params);
+    init_weights(exec_, layout_, ConstView1<std::uint64_t>(seeds_),
+                 static_cast<std::uint32_t>(Stream::init), weights_.params);
     pack_weights(exec_, layout_.net, weights_);
     skill_stage();
     const double prior = first_.task.rare_prior;
-    // Two steps down to a very rare prior, as science would have it: the habit first, then its depth.
+    // Two steps down to a very rare prior, as science would have it: the habit first, then its
+    // depth.
     habit_stage(1, std::max(prior, 0.02));
     if (prior < 0.02) habit_stage(2, prior);
     for (int f = 0; f < reports_.front().families; ++f) measure(f, &BaseReport::forced_base);
@@ -85,8 +91,10 @@ class Pretrainer {
     Kokkos::deep_copy(exec_, lr_, lr);
     Kokkos::deep_copy(exec_, status_, kStatusClear);
     task_->corpus(exec_, corpus_, Stream::corpus, address, false, 1, batch_);
-    supervised_gradient<float>(exec_, layout_.net, weights_, workspace_, batch_, active_, gradient_, loss_);
-    adamw_step<float>(exec_, optim_, lr_, active_, gradient_, adam, weights_.params, norm_, status_);
+    supervised_gradient<float>(exec_, layout_.net, weights_, workspace_, batch_, active_, gradient_,
+                               loss_);
+    adamw_step<float>(exec_, optim_, lr_, active_, gradient_, adam, weights_.params, norm_,
+                      status_);
     pack_weights(exec_, layout_.net, weights_);
   }
 
@@ -103,7 +111,8 @@ class Pretrainer {
       const int done = step + 1;
       if (done % p.gate_every != 0 && done != p.steps) continue;
       exec_.fence("motley::pretrain::gate");
-      for (int f = 0; f < reports_.front().families; ++f) measure(f, &BaseReport::forced_skill, &active);
+      for (int f = 0; f < reports_.front().families; ++f)
+        measure(f, &BaseReport::forced_skill, &active);
       const auto loss = Kokkos::create_mirror_view(loss_);
       Kokkos::deep_copy(loss, loss_);
       int passed = 0;
@@ -113,7 +122,8 @@ class Pretrainer {
         if (active[static_cast<std::size_t>(r)] != 0) {
           report.skill_steps = done;
           report.skill_loss = loss(r);
-          std::vector<double> rare(report.forced_skill.begin() + 1, report.forced_skill.begin() + report.families);
+          std::vector<double> rare(report.forced_skill.begin() + 1,
+                                   report.forced_skill.begin() + report.families);
           std::sort(rare.rbegin(), rare.rend());
           // Two ways must be mastered: with one alone there is nothing for diversity to keep.
           report.skill = rare.size() > 1 ? rare[1] : rare[0];
@@ -124,8 +134,8 @@ class Pretrainer {
         worst = std::min(worst, report.skill);
       }
       copy_in(active_, active);
-      say_(concat("pretrain: skill step ", done, "/", p.steps, ", ", passed, " of ", R_, " base policies pass the gate, lowest skill ",
-                  std::round(worst * 1000) / 1000));
+      say_(concat("pretrain: skill step ", done, "/", p.steps, ", ", passed, " of ", R_,
+                  " base policies pass the gate, lowest skill ", std::round(worst * 1000) / 1000));
       if (passed == R_) break;
     }
   }
@@ -163,13 +173,16 @@ class Pretrainer {
     View1<SamplingParams> sampling("motley::pretrain::sampling", R_);
     copy_in(sampling, std::vector<SamplingParams>(configs_.size()));
     Kokkos::deep_copy(exec_, status_, kStatusClear);
-    rollout<float>(exec_, layout_.net, weights_, rollout_workspace_, {sampling, seeds_, Stream::gate, address},
-                   samples_.prompt, samples_.prompt_length, forced, rollout_output(samples_), status_);
-    task_->score(exec_, samples_.prompt_id, samples_.token, samples_.length, samples_.finish, samples_.quality, samples_.class_id);
+    rollout<float>(exec_, layout_.net, weights_, rollout_workspace_,
+                   {sampling, seeds_, Stream::gate, address}, samples_.prompt,
+                   samples_.prompt_length, forced, rollout_output(samples_), status_);
+    task_->score(exec_, samples_.prompt_id, samples_.token, samples_.length, samples_.finish,
+                 samples_.quality, samples_.class_id);
     exec_.fence("motley::pretrain::sample");
   }
 
-  void measure(int family, std::array<double, kMaxFamilies> BaseReport::*where, const std::vector<int>* only = nullptr) {
+  void measure(int family, std::array<double, kMaxFamilies> BaseReport::*where,
+               const std::vector<int>* only = nullptr) {
     sample_held_out(first_.pretrain.gate_samples, family, static_cast<std::uint32_t>(family));
     const auto quality = Kokkos::create_mirror_view(samples_.quality);
     Kokkos::deep_copy(quality, samples_.quality);
@@ -178,7 +191,8 @@ class Pretrainer {
       double sum = 0;
       for (int q = 0; q < samples_.shape.B; ++q)
         for (int g = 0; g < samples_.shape.G; ++g) sum += quality(r, q, g);
-      (reports_[static_cast<std::size_t>(r)].*where)[static_cast<std::size_t>(family)] = sum / (samples_.shape.B * samples_.shape.G);
+      (reports_[static_cast<std::size_t>(r)].*where)[static_cast<std::size_t>(family)] =
+          sum / (samples_.shape.B * samples_.shape.G);
     }
   }
 
@@ -201,7 +215,8 @@ class Pretrainer {
 
   std::vector<BasePolicy> collect() {
     std::vector<PairQuality> quality;
-    const std::vector<std::vector<float>> classifiers = train_pair_classifiers(configs_, *task_, seeds_, quality, say_);
+    const std::vector<std::vector<float>> classifiers =
+        train_pair_classifiers(configs_, *task_, seeds_, quality, say_);
     const auto params = Kokkos::create_mirror_view(weights_.params);
     Kokkos::deep_copy(params, weights_.params);
     std::vector<BasePolicy> out(configs_.size());

@@ -1,12 +1,11 @@
 #include "experiments/progress.hpp"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -19,7 +18,8 @@ ProgressMode parse_progress(const std::string& word) {
   if (word == "plain") return ProgressMode::plain;
   if (word == "json") return ProgressMode::json;
   if (word == "off") return ProgressMode::off;
-  throw Error(ErrorKind::config, concat("--progress: unknown mode, got \"", word, "\"; allowed: auto, plain, json, off",
+  throw Error(ErrorKind::config, concat("--progress: unknown mode, got \"", word,
+                                        "\"; allowed: auto, plain, json, off",
                                         did_you_mean(word, {"auto", "plain", "json", "off"})));
 }
 
@@ -37,12 +37,15 @@ std::string duration_text(double seconds) {
 
 Progress::Progress(ProgressMode mode) : mode_(mode), start_(Clock::now()), last_(start_) {
   const char* term = std::getenv("TERM");
-  const bool dumb = term == nullptr || std::strcmp(term, "dumb") == 0 || std::getenv("NO_COLOR") != nullptr;
+  const bool dumb =
+      term == nullptr || std::strcmp(term, "dumb") == 0 || std::getenv("NO_COLOR") != nullptr;
   terminal_ = mode == ProgressMode::automatic && isatty(STDERR_FILENO) != 0 && !dumb;
   interval_ = terminal_ ? 0.1 : 30.0;
 }
 
-Progress::~Progress() { clear_line(); }
+Progress::~Progress() {
+  clear_line();
+}
 
 void Progress::clear_line() {
   if (line_open_) std::fputs("\r\x1b[K", stderr);
@@ -53,7 +56,11 @@ void Progress::begin(const std::string& what, std::int64_t first_step) {
   first_step_ = first_step;
   start_ = last_ = Clock::now();
   if (mode_ == ProgressMode::json)
-    std::printf("%s\n", nlohmann::json{{"event", "start"}, {"schema", 1}, {"what", what}, {"step", first_step}}.dump().c_str());
+    std::printf(
+        "%s\n",
+        nlohmann::json{{"event", "start"}, {"schema", 1}, {"what", what}, {"step", first_step}}
+            .dump()
+            .c_str());
   else
     say(what);
 }
@@ -62,8 +69,14 @@ void Progress::note(const ProgressNote& n) {
   tokens_ += n.tokens;
   if (mode_ == ProgressMode::off) return;
   if (mode_ == ProgressMode::json) {
-    std::printf("%s\n", nlohmann::json{{"event", "update"}, {"step", n.step}, {"quality", n.quality}, {"diversity", n.diversity},
-                                       {"entropy", n.entropy}, {"num_clusters", n.clusters}}.dump().c_str());
+    std::printf("%s\n", nlohmann::json{{"event", "update"},
+                                       {"step", n.step},
+                                       {"quality", n.quality},
+                                       {"diversity", n.diversity},
+                                       {"entropy", n.entropy},
+                                       {"num_clusters", n.clusters}}
+                            .dump()
+                            .c_str());
     return;
   }
   const Clock::time_point now = Clock::now();
@@ -72,10 +85,13 @@ void Progress::note(const ProgressNote& n) {
   last_ = now;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const double rate = tokens_ / std::max(1e-9, elapsed);
-  const double left = double(n.steps - n.step) * elapsed / std::max<double>(1.0, double(n.step - first_step_));
+  const double left =
+      double(n.steps - n.step) * elapsed / std::max<double>(1.0, double(n.step - first_step_));
   char text[256];
-  std::snprintf(text, sizeof text, "[%5lld/%lld] quality %.3f div %.3f H %.3f clus %.2f | %.0fk tok/s | ETA %s", static_cast<long long>(n.step),
-                static_cast<long long>(n.steps), n.quality, n.diversity, n.entropy, n.clusters, rate / 1e3, duration_text(left).c_str());
+  std::snprintf(text, sizeof text,
+                "[%5lld/%lld] quality %.3f div %.3f H %.3f clus %.2f | %.0fk tok/s | ETA %s",
+                static_cast<long long>(n.step), static_cast<long long>(n.steps), n.quality,
+                n.diversity, n.entropy, n.clusters, rate / 1e3, duration_text(left).c_str());
   std::string line = text;
   if (n.runs > 1) line += " | " + std::to_string(n.runs) + " runs";
   if (n.checkpoint >= 0) line += " | ckpt " + std::to_string(n.checkpoint);
@@ -84,7 +100,8 @@ void Progress::note(const ProgressNote& n) {
     return;
   }
   winsize size{};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && line.size() >= size.ws_col) line.resize(size.ws_col - 1U);
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && line.size() >= size.ws_col)
+    line.resize(size.ws_col - 1U);
   std::fprintf(stderr, "\r\x1b[K%s", line.c_str());
   std::fflush(stderr);
   line_open_ = true;
@@ -99,7 +116,9 @@ void Progress::say(const std::string& line) {
 void Progress::end(const std::string& status, const std::string& digest) {
   clear_line();
   if (mode_ == ProgressMode::json)
-    std::printf("%s\n", nlohmann::json{{"event", "end"}, {"status", status}, {"digest", digest}}.dump().c_str());
+    std::printf(
+        "%s\n",
+        nlohmann::json{{"event", "end"}, {"status", status}, {"digest", digest}}.dump().c_str());
 }
 
 }  // namespace motley

@@ -20,9 +20,9 @@ struct ProgressNote {
   std::int64_t checkpoint = -1;
 };
 
-/// On a terminal one status line, at most ten times a second; elsewhere a full line every 30 seconds
-/// without carriage returns or escapes; as JSON one object per step. NO_COLOR and TERM=dumb make a
-/// terminal plain.
+/// On a terminal one status line, at most ten times a second; elsewhere a full line every 30
+/// seconds without carriage returns or escapes; as JSON one object per step. NO_COLOR and TERM=dumb
+/// make a terminal plain.
 class Progress {
  public:
   explicit Progress(ProgressMode mode);

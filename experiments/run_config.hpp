@@ -26,14 +26,14 @@ struct RunOptions {
   int threads = 0;
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, RunOptions>
-{
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, RunOptions> {
   v("run.name", c.name, any_value, "1", "title of the run; changes no number");
-  v("run.method", c.method, any_value, "1", "preset: sets other keys where it is written, each may be overridden after it");
+  v("run.method", c.method, any_value, "1",
+    "preset: sets other keys where it is written, each may be overridden after it");
   v("run.seed", c.seed, between(0, 9.2e18), "1", "key of every random draw of the run");
   v("run.steps", c.steps, between(0, 1e9), "1", "training steps");
-  v("run.device", c.device, OneOf{{"auto", "cpu", "cuda"}}, "1", "where kernels run; changes no number on one backend");
+  v("run.device", c.device, OneOf{{"auto", "cpu", "cuda"}}, "1",
+    "where kernels run; changes no number on one backend");
   v("run.threads", c.threads, between(0, 4096), "1", "host threads, 0 = all; changes no number");
 }
 
@@ -57,20 +57,26 @@ struct PretrainConfig {
   std::string cache = "runs/base";
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, PretrainConfig>
-{
-  v("pretrain.seed", c.seed, between(-1, 9.2e18), "1", "seed of the base policy, its classifier and the prompt pool; -1 = run.seed");
-  v("pretrain.steps", c.steps, between(0, 1e7), "1", "most steps of the skill stage; it ends earlier where the gate is passed");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, PretrainConfig> {
+  v("pretrain.seed", c.seed, between(-1, 9.2e18), "1",
+    "seed of the base policy, its classifier and the prompt pool; -1 = run.seed");
+  v("pretrain.steps", c.steps, between(0, 1e7), "1",
+    "most steps of the skill stage; it ends earlier where the gate is passed");
   v("pretrain.batch", c.batch, between(1, 1e6), "1", "texts per step");
-  v("pretrain.lr", c.lr, Range{.low = 0, .high = 1, .low_open = true}, "1", "peak learning rate of the skill stage; constant after 50 warm-up steps");
-  v("pretrain.min_skill", c.min_skill, between(0, 1), "1", "gate: accuracy of the second-best rare family when forced, on held-out prompts");
+  v("pretrain.lr", c.lr, Range{.low = 0, .high = 1, .low_open = true}, "1",
+    "peak learning rate of the skill stage; constant after 50 warm-up steps");
+  v("pretrain.min_skill", c.min_skill, between(0, 1), "1",
+    "gate: accuracy of the second-best rare family when forced, on held-out prompts");
   v("pretrain.gate", c.gate, any_value, "1", "what happens to a base policy that fails the gate");
   v("pretrain.gate_every", c.gate_every, between(1, 1e7), "1", "steps between looks at the gate");
-  v("pretrain.gate_samples", c.gate_samples, between(1, 1024), "1", "completions per held-out prompt and family at the gate");
-  v("pretrain.habit_steps", c.habit_steps, between(0, 1e7), "1", "steps of each habit stage; two stages where task.rare_prior is below .02");
-  v("pretrain.habit_lr", c.habit_lr, Range{.low = 0, .high = 1, .low_open = true}, "1", "learning rate of the habit stages");
-  v("pretrain.cache", c.cache, any_value, "1", "folder of finished base policies; changes no number");
+  v("pretrain.gate_samples", c.gate_samples, between(1, 1024), "1",
+    "completions per held-out prompt and family at the gate");
+  v("pretrain.habit_steps", c.habit_steps, between(0, 1e7), "1",
+    "steps of each habit stage; two stages where task.rare_prior is below .02");
+  v("pretrain.habit_lr", c.habit_lr, Range{.low = 0, .high = 1, .low_open = true}, "1",
+    "learning rate of the habit stages");
+  v("pretrain.cache", c.cache, any_value, "1",
+    "folder of finished base policies; changes no number");
 }
 
 struct RolloutOptions {
@@ -80,12 +86,11 @@ struct RolloutOptions {
   SamplingParams sampling;
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, RolloutOptions>
-{
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, RolloutOptions> {
   v("rollout.prompts", c.prompts, between(1, 1e6), "1", "prompts per step (B)");
   v("rollout.group_size", c.group_size, between(1, 4096), "1", "completions per prompt (G)");
-  v("rollout.max_tokens", c.max_tokens, between(1, 65535), "token", "longest completion, end token included (T)");
+  v("rollout.max_tokens", c.max_tokens, between(1, 65535), "token",
+    "longest completion, end token included (T)");
   describe_sampling(c.sampling, v);
 }
 
@@ -95,12 +100,12 @@ struct UpdateOptions {
   int micro_batches = 1;
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, UpdateOptions>
-{
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, UpdateOptions> {
   v("loss.epochs", c.epochs, between(1, 1000), "1", "passes over a step's rollouts");
-  v("loss.minibatches", c.minibatches, between(1, 1e6), "1", "updates per pass, each on its share of the prompts");
-  v("loss.micro_batches", c.micro_batches, between(1, 1e6), "1", "launches per update; changes no number");
+  v("loss.minibatches", c.minibatches, between(1, 1e6), "1",
+    "updates per pass, each on its share of the prompts");
+  v("loss.micro_batches", c.micro_batches, between(1, 1e6), "1",
+    "launches per update; changes no number");
 }
 
 struct LogConfig {
@@ -110,11 +115,11 @@ struct LogConfig {
   bool pair_score = false;
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, LogConfig>
-{
-  v("log.rollouts", c.rollouts, any_value, "1", "which steps log their rollouts: all, every:N or none");
-  v("log.log_prob", c.log_prob, OneOf{{"f32", "f16", "none"}}, "1", "precision of logged log-probabilities");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, LogConfig> {
+  v("log.rollouts", c.rollouts, any_value, "1",
+    "which steps log their rollouts: all, every:N or none");
+  v("log.log_prob", c.log_prob, OneOf{{"f32", "f16", "none"}}, "1",
+    "precision of logged log-probabilities");
   v("log.entropy", c.entropy, any_value, "1", "log the entropy of every token");
   v("log.pair_score", c.pair_score, any_value, "1", "log the score of every pair");
 }
@@ -125,11 +130,11 @@ struct CheckpointConfig {
   int keep = 2;
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, CheckpointConfig>
-{
-  v("checkpoint.every_steps", c.every_steps, between(0, 1e9), "1", "steps between checkpoints; 0 = by time only");
-  v("checkpoint.every_minutes", c.every_minutes, between(0, 1e6), "min", "minutes between checkpoints; 0 = by steps only");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, CheckpointConfig> {
+  v("checkpoint.every_steps", c.every_steps, between(0, 1e9), "1",
+    "steps between checkpoints; 0 = by time only");
+  v("checkpoint.every_minutes", c.every_minutes, between(0, 1e6), "min",
+    "minutes between checkpoints; 0 = by steps only");
   v("checkpoint.keep", c.keep, between(1, 1e6), "1", "checkpoints kept");
 }
 
@@ -140,10 +145,9 @@ struct EvalConfig {
   double temperature = 1.0;
 };
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, EvalConfig>
-{
-  v("eval.every_steps", c.every_steps, between(0, 1e9), "1", "steps between evaluations on held-out prompts; the base and the last step always; 0 = only these");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, EvalConfig> {
+  v("eval.every_steps", c.every_steps, between(0, 1e9), "1",
+    "steps between evaluations on held-out prompts; the base and the last step always; 0 = only these");
   v("eval.samples", c.samples, between(1, 65535), "1", "completions per held-out prompt");
   v("eval.k", c.k, between(1, 65535), "1", "the k of pass@k, a list");
   v("eval.temperature", c.temperature, between(0, 100), "1", "temperature of evaluation");

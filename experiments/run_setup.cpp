@@ -1,10 +1,9 @@
 /// What a run file says at its start, and what a checkpoint holds.
 
-#include <unistd.h>
-
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <unistd.h>
 
 #include "core/base/error.hpp"
 #include "experiments/machine.hpp"
@@ -34,10 +33,26 @@ FolderState inspect_folder(const std::filesystem::path& folder) {
 
 bool same_shape(const RunConfig& a, const RunConfig& b) {
   // Everything that shapes an array or is read once per batch; per-replica settings are left out.
-  static const char* const kPerReplica[] = {
-      "run.name", "run.method", "run.seed", "rollout.temperature", "rollout.top_k", "rollout.top_p", "rollout.min_p",
-      "partition.", "diversity.", "advantage.", "loss.policy", "loss.clip_ratio_low", "loss.clip_ratio_high",
-      "loss.clip_ratio_c", "loss.agg", "kl.", "entropy.", "optim.", "log.", "eval.temperature"};
+  static const char* const kPerReplica[] = {"run.name",
+                                            "run.method",
+                                            "run.seed",
+                                            "rollout.temperature",
+                                            "rollout.top_k",
+                                            "rollout.top_p",
+                                            "rollout.min_p",
+                                            "partition.",
+                                            "diversity.",
+                                            "advantage.",
+                                            "loss.policy",
+                                            "loss.clip_ratio_low",
+                                            "loss.clip_ratio_high",
+                                            "loss.clip_ratio_c",
+                                            "loss.agg",
+                                            "kl.",
+                                            "entropy.",
+                                            "optim.",
+                                            "log.",
+                                            "eval.temperature"};
   const auto left = list_options(a);
   const auto right = list_options(b);
   for (std::size_t i = 0; i < left.size(); ++i) {
@@ -86,7 +101,8 @@ int rollouts_every(const std::string& text) {
 
 }  // namespace
 
-RunHeader make_run_header(const RunConfig& config, const Task& task, int replica, const BasePolicy& base) {
+RunHeader make_run_header(const RunConfig& config, const Task& task, int replica,
+                          const BasePolicy& base) {
   RunHeader h;
   h.run_name = config.run.name;
   h.motley_version = kVersion;
@@ -95,18 +111,23 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
   h.created_utc = utc_now();
   h.seed = config.run.seed;
   h.config_sha256 = config_sha256(config);
-  for (const OptionEntry& entry : list_options(config)) h.config.push_back({entry.key, entry.value});
+  for (const OptionEntry& entry : list_options(config))
+    h.config.push_back({entry.key, entry.value});
   h.ini = effective_ini(config);
   h.vocab = task.vocabulary().token;
   h.special = task.vocabulary().special;
   h.prompts = prompt_columns(task, replica);
-  h.shape = {1, config.rollout.prompts, config.rollout.group_size, task.max_prompt(), config.rollout.max_tokens,
+  h.shape = {1,
+             config.rollout.prompts,
+             config.rollout.group_size,
+             task.max_prompt(),
+             config.rollout.max_tokens,
              task.vocabulary().size()};
   h.steps = config.run.steps;
   h.eval_k = config.eval.k;
   h.eval_prompts = task.prompts().num_eval;
   h.log.rollouts_every = rollouts_every(config.log.rollouts);
-  h.log.log_prob = config.log.log_prob == "f32" ? LogProbFormat::f32
+  h.log.log_prob = config.log.log_prob == "f32"   ? LogProbFormat::f32
                    : config.log.log_prob == "f16" ? LogProbFormat::f16
                                                   : LogProbFormat::none;
   h.log.entropy = config.log.entropy;
@@ -124,7 +145,8 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
   for (int f = 0; f < report.families; ++f) {
     const std::string family = task.families()[static_cast<std::size_t>(f)];
     h.provenance.push_back({"base_share_" + family, report.share[static_cast<std::size_t>(f)]});
-    h.provenance.push_back({"base_forced_skill_" + family, report.forced_skill[static_cast<std::size_t>(f)]});
+    h.provenance.push_back(
+        {"base_forced_skill_" + family, report.forced_skill[static_cast<std::size_t>(f)]});
   }
   h.provenance.push_back({"classifier_accuracy", report.classifier.accuracy});
   h.provenance.push_back({"classifier_precision", report.classifier.precision});
@@ -137,12 +159,14 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
   return h;
 }
 
-std::vector<float> policy_of_checkpoint(const Checkpoint& checkpoint, const ParameterLayout& layout) {
+std::vector<float> policy_of_checkpoint(const Checkpoint& checkpoint,
+                                        const ParameterLayout& layout) {
   std::vector<float> out(static_cast<std::size_t>(layout.size()), 0.0f);
   for (const TensorSpec& spec : layout.tensors()) {
     const std::vector<float> values = checkpoint.tensor(spec.name).floats();
-    MOTLEY_REQUIRE(static_cast<std::int64_t>(values.size()) == spec.size(), ErrorKind::input, "checkpoint: tensor ", spec.name, " has ",
-                   values.size(), " values, expected ", spec.rows, " x ", spec.cols);
+    MOTLEY_REQUIRE(static_cast<std::int64_t>(values.size()) == spec.size(), ErrorKind::input,
+                   "checkpoint: tensor ", spec.name, " has ", values.size(), " values, expected ",
+                   spec.rows, " x ", spec.cols);
     std::copy(values.begin(), values.end(), out.begin() + spec.offset);
   }
   return out;

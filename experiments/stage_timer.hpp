@@ -12,7 +12,8 @@ namespace motley {
 /// one column run on without a fence.
 class StageTimer {
  public:
-  StageTimer(const Exec& exec, StepTiming& timing) : exec_(exec), timing_(timing), begin_(Clock::now()) {
+  StageTimer(const Exec& exec, StepTiming& timing)
+      : exec_(exec), timing_(timing), begin_(Clock::now()) {
     timing_ = StepTiming{};
   }
   ~StageTimer() {

@@ -16,7 +16,8 @@ double mean_of(const std::vector<double>& x) {
 double interquartile_mean(std::vector<double> x) {
   std::sort(x.begin(), x.end());
   const std::size_t cut = x.size() / 4;
-  return mean_of({x.begin() + static_cast<std::ptrdiff_t>(cut), x.end() - static_cast<std::ptrdiff_t>(cut)});
+  return mean_of(
+      {x.begin() + static_cast<std::ptrdiff_t>(cut), x.end() - static_cast<std::ptrdiff_t>(cut)});
 }
 
 Interval bootstrap_mean(const std::vector<double>& x, int reps, std::uint64_t seed) {

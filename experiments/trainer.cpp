@@ -20,7 +20,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+double seconds_since(Clock::time_point t) {
+  return std::chrono::duration<double>(Clock::now() - t).count();
+}
 
 std::vector<RunConfig> configs_of(const std::vector<RunRequest>& runs) {
   std::vector<RunConfig> out;
@@ -37,12 +39,18 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
 /// One batch of runs from its first step to its last.
 class Batch {
  public:
-  Batch(const std::vector<RunRequest>& runs, std::int64_t start, bool resume, const TrainOptions& options)
-      : runs_(runs), options_(options), stop_(options.max_seconds), progress_(options.progress), start_(start) {
+  Batch(const std::vector<RunRequest>& runs, std::int64_t start, bool resume,
+        const TrainOptions& options)
+      : runs_(runs),
+        options_(options),
+        stop_(options.max_seconds),
+        progress_(options.progress),
+        start_(start) {
     for (const RunRequest& run : runs) {
       std::error_code failed;
       std::filesystem::create_directories(run.folder, failed);
-      MOTLEY_REQUIRE(!failed, ErrorKind::refused, run.folder.string(), ": the output folder cannot be made: ", failed.message());
+      MOTLEY_REQUIRE(!failed, ErrorKind::refused, run.folder.string(),
+                     ": the output folder cannot be made: ", failed.message());
       locks_.emplace_back(run.folder);
     }
     const std::vector<RunConfig> configs = configs_of(runs);
@@ -62,8 +70,10 @@ class Batch {
     const std::int64_t steps = first.run.steps;
     const Clock::time_point begin = Clock::now();
     last_checkpoint_ = begin;
-    progress_.begin(concat(runs_.size(), runs_.size() == 1 ? " run: " : " runs packed: ", runs_.front().folder.string(),
-                           runs_.size() > 1 ? " ..." : "", ", steps ", start_, " to ", steps), start_);
+    progress_.begin(concat(runs_.size(), runs_.size() == 1 ? " run: " : " runs packed: ",
+                           runs_.front().folder.string(), runs_.size() > 1 ? " ..." : "",
+                           ", steps ", start_, " to ", steps),
+                    start_);
     RunStatus status = RunStatus::complete;
     std::int64_t step = start_;
     {
@@ -75,7 +85,8 @@ class Batch {
         train_one(writer, step);
         ++step;
         const bool last = step == steps;
-        if (last || (first.eval.every_steps > 0 && step % first.eval.every_steps == 0)) evaluate(writer, step);
+        if (last || (first.eval.every_steps > 0 && step % first.eval.every_steps == 0))
+          evaluate(writer, step);
         bool stop = false;
         for (const RunRequest& run : runs_) stop = stop_.should_stop(run.folder) || stop;
         if (last || stop || checkpoint_due(step)) checkpoint(writer, step);
@@ -109,8 +120,9 @@ class Batch {
     Kokkos::deep_copy(v, 0.0f);
     Kokkos::deep_copy(count, 0);
     for (std::size_t r = 0; r < runs_.size(); ++r) {
-      MOTLEY_REQUIRE(static_cast<std::int64_t>(bases_[r].policy.size()) == N, ErrorKind::input, bases_[r].file,
-                     ": the base policy has ", bases_[r].policy.size(), " numbers, expected ", N);
+      MOTLEY_REQUIRE(static_cast<std::int64_t>(bases_[r].policy.size()) == N, ErrorKind::input,
+                     bases_[r].file, ": the base policy has ", bases_[r].policy.size(),
+                     " numbers, expected ", N);
       std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &params(r, 0));
       if (resume && start_ > 0) restore(r, &params(r, 0), &m(r, 0), &v(r, 0), count(r));
     }
@@ -120,7 +132,8 @@ class Batch {
     Kokkos::deep_copy(state_.adam.step, count);
     pack_weights(exec, state_.policy.net, state_.weights);
     if (state_.any_reference) {
-      for (std::size_t r = 0; r < runs_.size(); ++r) std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &params(r, 0));
+      for (std::size_t r = 0; r < runs_.size(); ++r)
+        std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &params(r, 0));
       Kokkos::deep_copy(state_.reference.params, params);
       pack_weights(exec, state_.policy.net, state_.reference);
     }
@@ -136,17 +149,19 @@ class Batch {
 
   void restore(std::size_t r, float* params, float* m, float* v, int& updates) {
     const auto found = load_newest_checkpoint(runs_[r].folder / "checkpoints");
-    MOTLEY_REQUIRE(found && found->checkpoint.step == start_, ErrorKind::input, runs_[r].folder.string(),
-                   ": no checkpoint of step ", start_);
+    MOTLEY_REQUIRE(found && found->checkpoint.step == start_, ErrorKind::input,
+                   runs_[r].folder.string(), ": no checkpoint of step ", start_);
     const Checkpoint& c = found->checkpoint;
     const std::string mine = config_sha256(runs_[r].config);
-    MOTLEY_REQUIRE(c.text("config_sha256") == mine, ErrorKind::input, runs_[r].folder.string(), "/checkpoints/", found->file,
-                   ": written by another configuration, got ", c.text("config_sha256").substr(0, 16), ", expected ", mine.substr(0, 16));
+    MOTLEY_REQUIRE(c.text("config_sha256") == mine, ErrorKind::input, runs_[r].folder.string(),
+                   "/checkpoints/", found->file, ": written by another configuration, got ",
+                   c.text("config_sha256").substr(0, 16), ", expected ", mine.substr(0, 16));
     for (const TensorSpec& spec : state_.policy.tensors.tensors()) {
       const auto copy = [&](const std::string& name, float* to) {
         const std::vector<float> values = c.tensor(name).floats();
-        MOTLEY_REQUIRE(static_cast<std::int64_t>(values.size()) == spec.size(), ErrorKind::input, runs_[r].folder.string(),
-                       "/checkpoints/", found->file, ": tensor ", name, " has ", values.size(), " values, expected ", spec.size());
+        MOTLEY_REQUIRE(static_cast<std::int64_t>(values.size()) == spec.size(), ErrorKind::input,
+                       runs_[r].folder.string(), "/checkpoints/", found->file, ": tensor ", name,
+                       " has ", values.size(), " values, expected ", spec.size());
         std::copy(values.begin(), values.end(), to + spec.offset);
       };
       copy(spec.name, params);
@@ -193,7 +208,9 @@ class Batch {
         for (int g = 0; g < state_.shape.G; ++g) tokens += record.length(r, b, g);
       tokens_[r] += tokens;
       step_tokens += tokens;
-      const auto metric = [&](Metric which) -> double& { return record.metrics(r, static_cast<int>(which)); };
+      const auto metric = [&](Metric which) -> double& {
+        return record.metrics(r, static_cast<int>(which));
+      };
       metric(Metric::tokens_total) = tokens_[r];
       note.quality += share * metric(Metric::quality);
       note.diversity += share * metric(Metric::diversity);
@@ -240,16 +257,21 @@ class Batch {
       c.meta["updates"] = std::to_string(count(r));
       c.meta["tokens_total"] = concat(static_cast<std::int64_t>(tokens_[r]));
       for (const TensorSpec& spec : state_.policy.tensors.tensors()) {
-        const std::vector<std::int64_t> dims = spec.matrix() ? std::vector<std::int64_t>{spec.rows, spec.cols} : std::vector<std::int64_t>{spec.cols};
+        const std::vector<std::int64_t> dims = spec.matrix()
+                                                   ? std::vector<std::int64_t>{spec.rows, spec.cols}
+                                                   : std::vector<std::int64_t>{spec.cols};
         const auto add = [&](const std::string& name, const float* from) {
-          c.tensors.push_back(Tensor::from_floats(name, dims, std::span<const float>(from + spec.offset, static_cast<std::size_t>(spec.size()))));
+          c.tensors.push_back(Tensor::from_floats(
+              name, dims,
+              std::span<const float>(from + spec.offset, static_cast<std::size_t>(spec.size()))));
         };
         add(spec.name, &params(r, 0));
         add("adam.m." + spec.name, &m(r, 0));
         add("adam.v." + spec.name, &v(r, 0));
       }
       c.tensors.push_back(Tensor::from_bytes("run.rows", files_[r].buffered_rows()));
-      const SavedCheckpoint saved = save_checkpoint(runs_[r].folder / "checkpoints", c, runs_[r].config.checkpoint.keep);
+      const SavedCheckpoint saved =
+          save_checkpoint(runs_[r].folder / "checkpoints", c, runs_[r].config.checkpoint.keep);
       files_[r].append_checkpoint(step, saved.sha256, saved.file);
     }
     last_checkpoint_ = Clock::now();
@@ -276,11 +298,12 @@ class Batch {
 
 }  // namespace
 
-std::vector<RunOutcome> train_batch(const std::vector<RunRequest>& runs, std::int64_t start, bool resume,
-                                    const TrainOptions& options) {
+std::vector<RunOutcome> train_batch(const std::vector<RunRequest>& runs, std::int64_t start,
+                                    bool resume, const TrainOptions& options) {
   MOTLEY_REQUIRE(!runs.empty(), ErrorKind::internal, "an empty batch");
   for (const RunRequest& run : runs)
-    MOTLEY_REQUIRE(same_shape(run.config, runs.front().config), ErrorKind::internal, "runs of different shapes in one batch");
+    MOTLEY_REQUIRE(same_shape(run.config, runs.front().config), ErrorKind::internal,
+                   "runs of different shapes in one batch");
   return Batch(runs, start, resume, options).run();
 }
 

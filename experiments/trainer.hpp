@@ -46,17 +46,19 @@ FolderState inspect_folder(const std::filesystem::path& folder);
 /// Do two runs fit in one batch: the same shapes everywhere?
 bool same_shape(const RunConfig& a, const RunConfig& b);
 
-/// Trains runs of one shape as replicas, each into its own folder, from `start` (the same for all; 0
-/// = fresh, or what inspect_folder said). Each file is bit for bit what the run alone would write.
-/// Stops early on a signal, a time limit or DIR/stop_now with status interrupted.
-/// \throws Error(refused|input|io|numeric)
-std::vector<RunOutcome> train_batch(const std::vector<RunRequest>& runs, std::int64_t start, bool resume,
-                                    const TrainOptions& options);
+/// Trains runs of one shape as replicas, each into its own folder, from `start` (the same for all;
+/// 0 = fresh, or what inspect_folder said). Each file is bit for bit what the run alone would
+/// write. Stops early on a signal, a time limit or DIR/stop_now with status interrupted. \throws
+/// Error(refused|input|io|numeric)
+std::vector<RunOutcome> train_batch(const std::vector<RunRequest>& runs, std::int64_t start,
+                                    bool resume, const TrainOptions& options);
 
 /// Header of a run file, without the provenance of this process.
-RunHeader make_run_header(const RunConfig& config, const Task& task, int replica, const BasePolicy& base);
+RunHeader make_run_header(const RunConfig& config, const Task& task, int replica,
+                          const BasePolicy& base);
 
 /// Policy parameters of a checkpoint, in the order of the arena.
-std::vector<float> policy_of_checkpoint(const Checkpoint& checkpoint, const ParameterLayout& layout);
+std::vector<float> policy_of_checkpoint(const Checkpoint& checkpoint,
+                                        const ParameterLayout& layout);
 
 }  // namespace motley

@@ -22,14 +22,17 @@ View1<T> column(const char* name, const std::vector<RunConfig>& configs, const G
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   ReplicaTable t;
   t.seed = column<std::uint64_t>("seed", configs, [](const RunConfig& c) { return c.run.seed; });
-  t.sampling = column<SamplingParams>("sampling", configs, [](const RunConfig& c) { return c.rollout.sampling; });
-  t.partition = column<PartitionParams>("partition", configs, [](const RunConfig& c) { return c.partition; });
+  t.sampling = column<SamplingParams>("sampling", configs,
+                                      [](const RunConfig& c) { return c.rollout.sampling; });
+  t.partition =
+      column<PartitionParams>("partition", configs, [](const RunConfig& c) { return c.partition; });
   t.shaping = column<ShapingParams>("shaping", configs, [](const RunConfig& c) {
     ShapingParams p = c.diversity;
     p.seed = c.run.seed;
     return p;
   });
-  t.advantage = column<AdvantageParams>("advantage", configs, [](const RunConfig& c) { return c.advantage; });
+  t.advantage =
+      column<AdvantageParams>("advantage", configs, [](const RunConfig& c) { return c.advantage; });
   t.loss = column<LossParams>("loss", configs, [](const RunConfig& c) {
     LossParams p = c.loss;
     p.inv_temperature = inverse_temperature(c.rollout.sampling);
@@ -38,7 +41,8 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.optim = column<OptimConfig>("optim", configs, [](const RunConfig& c) { return c.optim; });
   t.lr = column<double>("lr", configs, [](const RunConfig& c) { return c.optim.lr; });
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
-  t.has_reference = column<int>("has_reference", configs, [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
+  t.has_reference = column<int>("has_reference", configs,
+                                [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
   return t;
 }
 
@@ -48,7 +52,11 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   TrainingState s;
   s.task = &task;
   const int R = static_cast<int>(configs.size());
-  s.shape = {R, first.rollout.prompts, first.rollout.group_size, task.max_prompt(), first.rollout.max_tokens,
+  s.shape = {R,
+             first.rollout.prompts,
+             first.rollout.group_size,
+             task.max_prompt(),
+             first.rollout.max_tokens,
              task.vocabulary().size()};
   s.replicas = make_replica_table(configs);
   s.update = first.update;
@@ -75,8 +83,10 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   }
 
   s.buffer = RolloutBuffer(s.shape);
-  s.rollout_workspace = make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
-  s.policy_workspace = make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
+  s.rollout_workspace =
+      make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
+  s.policy_workspace =
+      make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
   s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
   s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
@@ -91,7 +101,9 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
 
 std::size_t training_bytes(const TrainingState& s) {
   std::size_t bytes = 0;
-  const auto add = [&](const auto& view) { bytes += view.span() * sizeof(typename std::decay_t<decltype(view)>::value_type); };
+  const auto add = [&](const auto& view) {
+    bytes += view.span() * sizeof(typename std::decay_t<decltype(view)>::value_type);
+  };
   for (const auto* w : {&s.weights, &s.reference}) {
     add(w->params);
     add(w->packed);
@@ -119,8 +131,8 @@ void require_finite(const TrainingState& s, std::uint32_t step) {
   const auto status = Kokkos::create_mirror_view(s.status);
   Kokkos::deep_copy(status, s.status);
   for (std::size_t r = 0; r < status.extent(0); ++r)
-    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "step ", step, ", replica ", r, ": a number is not finite in ",
-                   describe_status(status(r)));
+    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "step ", step, ", replica ", r,
+                   ": a number is not finite in ", describe_status(status(r)));
 }
 
 }  // namespace motley

@@ -14,16 +14,16 @@ namespace motley {
 
 /// What may differ between the replicas of a batch, one row each.
 struct ReplicaTable {
-  View1<std::uint64_t> seed;        // [R]
-  View1<SamplingParams> sampling;   // [R]
-  View1<PartitionParams> partition; // [R]
-  View1<ShapingParams> shaping;     // [R]
-  View1<AdvantageParams> advantage; // [R]
-  View1<LossParams> loss;           // [R]
-  View1<OptimConfig> optim;         // [R]
-  View1<double> lr;                 // [R]
-  View1<int> active;                // [R] all 1: every replica trains
-  View1<int> has_reference;         // [R] 1 where kl.coef > 0
+  View1<std::uint64_t> seed;         // [R]
+  View1<SamplingParams> sampling;    // [R]
+  View1<PartitionParams> partition;  // [R]
+  View1<ShapingParams> shaping;      // [R]
+  View1<AdvantageParams> advantage;  // [R]
+  View1<LossParams> loss;            // [R]
+  View1<OptimConfig> optim;          // [R]
+  View1<double> lr;                  // [R]
+  View1<int> active;                 // [R] all 1: every replica trains
+  View1<int> has_reference;          // [R] 1 where kl.coef > 0
 };
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 
@@ -47,15 +47,15 @@ struct TrainingState {
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
-  View3<int> member;           // [R,B,G]
-  View3<float> token_weight;   // [R,B,G]
-  View2<float> gradient;       // [R,N]
-  View2<double> update_sums;   // [R,kUpdateSums]
-  View1<double> ratio_max;     // [R]
-  View1<double> grad_norm;     // [R]
-  View3<double> group_metrics; // [R,B,kGroupMetricTerms]
-  View2<double> metrics;       // [R,kMetrics]
-  View1<StatusWord> status;    // [R]
+  View3<int> member;            // [R,B,G]
+  View3<float> token_weight;    // [R,B,G]
+  View2<float> gradient;        // [R,N]
+  View2<double> update_sums;    // [R,kUpdateSums]
+  View1<double> ratio_max;      // [R]
+  View1<double> grad_norm;      // [R]
+  View3<double> group_metrics;  // [R,B,kGroupMetricTerms]
+  View2<double> metrics;        // [R,kMetrics]
+  View1<StatusWord> status;     // [R]
 };
 
 /// Shapes the state for runs that agree in every array shape. Weights are left zero.
@@ -68,7 +68,7 @@ std::size_t training_bytes(const TrainingState& state);
 /// copies what is logged into `record`. \throws Error(numeric) naming replica and address
 void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
 
-/// Throws Error(numeric) when a status word is set. 
+/// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);
 
 }  // namespace motley

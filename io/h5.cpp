@@ -388,7 +388,8 @@ std::uint32_t metadata_checksum(const unsigned char* bytes, std::size_t size) {
   std::uint32_t a = 0xdeadbeefu + static_cast<std::uint32_t>(size), b = a, c = a;
   const auto word = [&](std::size_t at, std::size_t limit) {
     std::uint32_t value = 0;
-    for (std::size_t i = 0; i < 4 && at + i < limit; ++i) value |= std::uint32_t{bytes[at + i]} << (8 * i);
+    for (std::size_t i = 0; i < 4 && at + i < limit; ++i)
+      value |= std::uint32_t{bytes[at + i]} << (8 * i);
     return value;
   };
   std::size_t at = 0;

@@ -19,19 +19,24 @@ AdamState<Scalar> make_adam_state(const char* label, int R, std::int64_t N) {
 }
 
 template <class Scalar>
-void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config, const ConstView1<double>& lr,
-                const ConstView1<int>& active, const View2<Scalar>& gradient, const AdamState<Scalar>& state,
-                const View2<Scalar>& params, const View1<double>& grad_norm, const View1<StatusWord>& status) {
+void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config,
+                const ConstView1<double>& lr, const ConstView1<int>& active,
+                const View2<Scalar>& gradient, const AdamState<Scalar>& state,
+                const View2<Scalar>& params, const View1<double>& grad_norm,
+                const View1<StatusWord>& status) {
   const int R = static_cast<int>(params.extent(0));
   const std::int64_t N = static_cast<std::int64_t>(params.extent(1));
   ordered_sum(
       exec, "motley::models::grad_norm", R, N,
-      KOKKOS_LAMBDA(const int r, const std::int64_t n) { return double(gradient(r, n)) * double(gradient(r, n)); },
+      KOKKOS_LAMBDA(const int r, const std::int64_t n) {
+        return double(gradient(r, n)) * double(gradient(r, n));
+      },
       state.partial, state.norm2);
   const View1<double> norm2 = state.norm2;
   const View1<int> step = state.step;
   Kokkos::parallel_for(
-      "motley::models::adamw_count", Kokkos::RangePolicy<Exec>(exec, 0, R), KOKKOS_LAMBDA(const int r) {
+      "motley::models::adamw_count", Kokkos::RangePolicy<Exec>(exec, 0, R),
+      KOKKOS_LAMBDA(const int r) {
         grad_norm(r) = Kokkos::sqrt(norm2(r));
         if (!Kokkos::isfinite(norm2(r))) report(status, r, Stage::adamw_step, 0, 0, 0);
         if (active(r) != 0 && Kokkos::isfinite(norm2(r))) step(r) += 1;
@@ -39,7 +44,8 @@ void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config, const C
   const View2<Scalar> m = state.m;
   const View2<Scalar> v = state.v;
   Kokkos::parallel_for(
-      "motley::models::adamw", Kokkos::RangePolicy<Exec, Kokkos::IndexType<std::int64_t>>(exec, 0, R * N),
+      "motley::models::adamw",
+      Kokkos::RangePolicy<Exec, Kokkos::IndexType<std::int64_t>>(exec, 0, R * N),
       KOKKOS_LAMBDA(const std::int64_t i) {
         const int r = static_cast<int>(i / N);
         const std::int64_t n = i % N;
@@ -61,11 +67,12 @@ void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config, const C
       });
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                           \
-  template AdamState<Scalar> make_adam_state<Scalar>(const char*, int, std::int64_t);                        \
-  template void adamw_step<Scalar>(const Exec&, const ConstView1<OptimConfig>&, const ConstView1<double>&,   \
-                                   const ConstView1<int>&, const View2<Scalar>&, const AdamState<Scalar>&,   \
-                                   const View2<Scalar>&, const View1<double>&, const View1<StatusWord>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                    \
+  template AdamState<Scalar> make_adam_state<Scalar>(const char*, int, std::int64_t); \
+  template void adamw_step<Scalar>(                                                   \
+      const Exec&, const ConstView1<OptimConfig>&, const ConstView1<double>&,         \
+      const ConstView1<int>&, const View2<Scalar>&, const AdamState<Scalar>&,         \
+      const View2<Scalar>&, const View1<double>&, const View1<StatusWord>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

@@ -8,16 +8,18 @@
 namespace motley {
 
 /// Partial gradients per replica: enough to keep a machine busy with one replica, fewer where the
-/// network is so large that they would fill the memory. A function of the shape alone, so the sum is
-/// the same on any number of threads.
+/// network is so large that they would fill the memory. A function of the shape alone, so the sum
+/// is the same on any number of threads.
 inline int gradient_chunks(int tiles, std::int64_t parameters) {
   const std::int64_t affordable = (std::int64_t{1} << 26) / std::max<std::int64_t>(1, parameters);
-  return static_cast<int>(std::clamp<std::int64_t>(affordable, 2, std::min(16, std::max(2, tiles))));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(affordable, 2, std::min(16, std::max(2, tiles))));
 }
 
 /// gradient[r][n] = sum over chunks, in order, of partial[r][c][n].
 template <class Scalar>
-void sum_chunks_of_gradient(const Exec& exec, const View3<Scalar>& partial, const View2<Scalar>& gradient) {
+void sum_chunks_of_gradient(const Exec& exec, const View3<Scalar>& partial,
+                            const View2<Scalar>& gradient) {
   const int chunks = static_cast<int>(partial.extent(1));
   const std::int64_t N = static_cast<std::int64_t>(partial.extent(2));
   const std::int64_t R = static_cast<std::int64_t>(partial.extent(0));

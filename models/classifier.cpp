@@ -45,7 +45,8 @@ PairWeights<Scalar> make_pair_weights(int R, const PairNet& net) {
   Net with_head = net.encoder;
   with_head.size = net.size;  // one arena holds encoder and head
   w.encoder = make_weights<Scalar>("classifier", R, with_head, 10000.0);
-  w.hidden_t = View2<Scalar>("motley::classifier::hidden_t", R, net.features * net.encoder.width_ld());
+  w.hidden_t =
+      View2<Scalar>("motley::classifier::hidden_t", R, net.features * net.encoder.width_ld());
   return w;
 }
 
@@ -59,24 +60,28 @@ void pack_pair_weights(const Exec& exec, const PairNet& net, const PairWeights<S
   const int F = net.features;
   const std::int64_t at = net.hidden_weight;
   Kokkos::parallel_for(
-      "motley::classifier::pack", Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(params.extent(0)) * F),
+      "motley::classifier::pack",
+      Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(params.extent(0)) * F),
       KOKKOS_LAMBDA(const int job) {
         const int r = job / F;
         const int f = job % F;
-        for (int e = 0; e < E; ++e) hidden_t(r, f * ld + e) = params(r, at + std::int64_t{e} * F + f);
+        for (int e = 0; e < E; ++e)
+          hidden_t(r, f * ld + e) = params(r, at + std::int64_t{e} * F + f);
       });
 }
 
 template <class Scalar>
-void init_pair_weights(const Exec& exec, const PairNetLayout& layout, const ConstView1<std::uint64_t>& seeds,
-                       const PairWeights<Scalar>& weights) {
+void init_pair_weights(const Exec& exec, const PairNetLayout& layout,
+                       const ConstView1<std::uint64_t>& seeds, const PairWeights<Scalar>& weights) {
   NetLayout as_net{layout.net.encoder, layout.tensors};
-  init_weights(exec, as_net, seeds, static_cast<std::uint32_t>(Stream::classifier_init), weights.encoder.params);
+  init_weights(exec, as_net, seeds, static_cast<std::uint32_t>(Stream::classifier_init),
+               weights.encoder.params);
   // The head starts as a weak random readout; its biases at 0, not at the 1 of a norm's gain.
   const View2<Scalar> params = weights.encoder.params;
   const PairNet net = layout.net;
   Kokkos::parallel_for(
-      "motley::classifier::init_head", Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(params.extent(0))),
+      "motley::classifier::init_head",
+      Kokkos::RangePolicy<Exec>(exec, 0, static_cast<int>(params.extent(0))),
       KOKKOS_LAMBDA(const int r) {
         const DrawKey key{seeds(r), Stream::classifier_init, 1};
         for (int e = 0; e < net.width(); ++e) {
@@ -91,7 +96,8 @@ void init_pair_weights(const Exec& exec, const PairNetLayout& layout, const Cons
 }
 
 template <class Scalar>
-PairWorkspace<Scalar> make_pair_workspace(const PairNet& net, int R, int groups, int G, bool training) {
+PairWorkspace<Scalar> make_pair_workspace(const PairNet& net, int R, int groups, int G,
+                                          bool training) {
   PairWorkspace<Scalar> w;
   const bool bi = net.form == ClassifierForm::bi_encoder;
   const int S = net.stream_length();
@@ -108,8 +114,8 @@ PairWorkspace<Scalar> make_pair_workspace(const PairNet& net, int R, int groups,
   shape.head_rows = 0;
   shape.training = training;
   w.chunks = training ? gradient_chunks(groups, net.size) : 0;
-  w.tiles = make_tile_workspace<Scalar>(training ? "pair_gradient" : "pair_scores", net.encoder, shape,
-                                        R * (training ? w.chunks : groups));
+  w.tiles = make_tile_workspace<Scalar>(training ? "pair_gradient" : "pair_scores", net.encoder,
+                                        shape, R * (training ? w.chunks : groups));
   PairScratch<Scalar> s{};
   std::int64_t ints = 0;
   const std::int64_t size =
@@ -123,11 +129,13 @@ PairWorkspace<Scalar> make_pair_workspace(const PairNet& net, int R, int groups,
   return w;
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                             \
-  template PairWeights<Scalar> make_pair_weights<Scalar>(int, const PairNet&);                                 \
-  template void pack_pair_weights<Scalar>(const Exec&, const PairNet&, const PairWeights<Scalar>&);            \
-  template void init_pair_weights<Scalar>(const Exec&, const PairNetLayout&, const ConstView1<std::uint64_t>&, \
-                                          const PairWeights<Scalar>&);                                         \
+#define MOTLEY_INSTANTIATE(Scalar)                                             \
+  template PairWeights<Scalar> make_pair_weights<Scalar>(int, const PairNet&); \
+  template void pack_pair_weights<Scalar>(const Exec&, const PairNet&,         \
+                                          const PairWeights<Scalar>&);         \
+  template void init_pair_weights<Scalar>(const Exec&, const PairNetLayout&,   \
+                                          const ConstView1<std::uint64_t>&,    \
+                                          const PairWeights<Scalar>&);         \
   template PairWorkspace<Scalar> make_pair_workspace<Scalar>(const PairNet&, int, int, int, bool);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)

@@ -2,7 +2,8 @@
 /// The learned pair classifier of the partition: P(two completions mean the same).
 ///
 /// Two forms over one transformer encoder (no causal mask):
-///   cross_encoder  reads [CLS] a [SEP] b [SEP] and pools at [CLS]: DARLING's form (2509.02534 A.1).
+///   cross_encoder  reads [CLS] a [SEP] b [SEP] and pools at [CLS]: DARLING's form (2509.02534
+///   A.1).
 ///                  G(G-1)/2 passes per group.
 ///   bi_encoder     embeds each completion once (mean of the final states: u, v) and scores the
 ///                  features [u, v, |u-v|, u*v]: G passes per group.
@@ -46,8 +47,8 @@ PairNetLayout make_pair_net_layout(const ClassifierConfig& config, int vocab, in
 
 template <class Scalar>
 struct PairWeights {
-  Weights<Scalar> encoder;   ///< `encoder.params` [R,N] holds the head's tensors too
-  View2<Scalar> hidden_t;    ///< [R,F * E16] transposed W1
+  Weights<Scalar> encoder;  ///< `encoder.params` [R,N] holds the head's tensors too
+  View2<Scalar> hidden_t;   ///< [R,F * E16] transposed W1
 };
 template <class Scalar>
 PairWeights<Scalar> make_pair_weights(int R, const PairNet& net);
@@ -55,8 +56,8 @@ PairWeights<Scalar> make_pair_weights(int R, const PairNet& net);
 template <class Scalar>
 void pack_pair_weights(const Exec& exec, const PairNet& net, const PairWeights<Scalar>& weights);
 template <class Scalar>
-void init_pair_weights(const Exec& exec, const PairNetLayout& layout, const ConstView1<std::uint64_t>& seeds,
-                       const PairWeights<Scalar>& weights);
+void init_pair_weights(const Exec& exec, const PairNetLayout& layout,
+                       const ConstView1<std::uint64_t>& seeds, const PairWeights<Scalar>& weights);
 
 /// Memory of the classifier's kernels for groups of G completions.
 template <class Scalar>
@@ -66,13 +67,14 @@ struct PairWorkspace {
   int pairs_per_tile = 0;  ///< pairs scored at once
   int chunks = 0;          ///< partial gradients (training)
   TileWorkspace<Scalar> tiles;
-  View2<Scalar> scratch;   ///< [slots,*]
-  View2<int> ints;         ///< [slots,*]
-  View3<Scalar> partial;   ///< [R,chunks,N], training
-  View3<double> sums;      ///< [R,chunks,1], training
+  View2<Scalar> scratch;  ///< [slots,*]
+  View2<int> ints;        ///< [slots,*]
+  View3<Scalar> partial;  ///< [R,chunks,N], training
+  View3<double> sums;     ///< [R,chunks,1], training
 };
 template <class Scalar>
-PairWorkspace<Scalar> make_pair_workspace(const PairNet& net, int R, int groups, int G, bool training);
+PairWorkspace<Scalar> make_pair_workspace(const PairNet& net, int R, int groups, int G,
+                                          bool training);
 
 /// Pair scores of the replicas whose partition.method is classifier; the others are left alone.
 ///
@@ -84,8 +86,8 @@ template <class Scalar>
 void pair_scores(const Exec& exec, const PairNet& net, const PairWeights<Scalar>& weights,
                  const PairWorkspace<Scalar>& workspace, Symmetrize symmetrize,
                  const ConstView1<PartitionParams>& params, const ConstView4<int>& token,
-                 const ConstView3<int>& length, const View4<float>& pair_score, const View2<int>& num_calls,
-                 const View1<StatusWord>& status);
+                 const ConstView3<int>& length, const View4<float>& pair_score,
+                 const View2<int>& num_calls, const View1<StatusWord>& status);
 
 /// Gradient of the mean binary cross-entropy over all pairs of all groups of labelled texts.
 /// \param token [R,B,G,T], length [R,B,G]  completions; group b = texts of one prompt
@@ -94,8 +96,8 @@ void pair_scores(const Exec& exec, const PairNet& net, const PairWeights<Scalar>
 template <class Scalar>
 void pair_gradient(const Exec& exec, const PairNet& net, const PairWeights<Scalar>& weights,
                    const PairWorkspace<Scalar>& workspace, const ConstView4<int>& token,
-                   const ConstView3<int>& length, const ConstView4<float>& label, const View2<Scalar>& gradient,
-                   const View1<double>& loss);
+                   const ConstView3<int>& length, const ConstView4<float>& label,
+                   const View2<Scalar>& gradient, const View1<double>& loss);
 
 /// Quality of pair decisions against labels.
 struct PairQuality {
@@ -104,7 +106,9 @@ struct PairQuality {
   double false_split = 0;  ///< share of same pairs called different
   int pairs = 0;
 };
-/// AUROC by ranks with ties halved; ECE over 10 equal-width bins of the score. Undefined ratios are 0.
-PairQuality pair_quality(const std::vector<float>& score, const std::vector<int>& label, double threshold);
+/// AUROC by ranks with ties halved; ECE over 10 equal-width bins of the score. Undefined ratios are
+/// 0.
+PairQuality pair_quality(const std::vector<float>& score, const std::vector<int>& label,
+                         double threshold);
 
 }  // namespace motley

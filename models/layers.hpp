@@ -12,7 +12,8 @@ namespace motley {
 // --- RMSNorm: y = x * inv * w, inv = 1 / sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019) ---------
 
 template <class Scalar>
-MOTLEY_ROW_FUNCTION Scalar rms_norm(const Scalar* x, const Scalar* w, int D, Scalar eps, Scalar* y) {
+MOTLEY_ROW_FUNCTION Scalar rms_norm(const Scalar* x, const Scalar* w, int D, Scalar eps,
+                                    Scalar* y) {
   const Scalar mean_square = lane_sum<Scalar>(D, [=](int d) { return x[d] * x[d]; }) / Scalar(D);
   const Scalar inv = Scalar(1) / Kokkos::sqrt(mean_square + eps);
   for (int d = 0; d < D; ++d) y[d] = x[d] * inv * w[d];
@@ -21,8 +22,8 @@ MOTLEY_ROW_FUNCTION Scalar rms_norm(const Scalar* x, const Scalar* w, int D, Sca
 
 /// dx += inv * (dy * w) - x * inv^3 / D * sum(dy * w * x)
 template <class Scalar>
-MOTLEY_ROW_FUNCTION void rms_norm_backward(const Scalar* x, const Scalar* w, Scalar inv, const Scalar* dy,
-                                           int D, Scalar* dx) {
+MOTLEY_ROW_FUNCTION void rms_norm_backward(const Scalar* x, const Scalar* w, Scalar inv,
+                                           const Scalar* dy, int D, Scalar* dx) {
   const Scalar dot = lane_sum<Scalar>(D, [=](int d) { return dy[d] * w[d] * x[d]; });
   const Scalar pull = inv * inv * inv * dot / Scalar(D);
   for (int d = 0; d < D; ++d) dx[d] += inv * (dy[d] * w[d]) - x[d] * pull;
@@ -52,8 +53,8 @@ MOTLEY_ROW_FUNCTION void swiglu(const Scalar* gate, const Scalar* up, int F, Sca
 }
 
 template <class Scalar>
-MOTLEY_ROW_FUNCTION void swiglu_backward(const Scalar* gate, const Scalar* up, const Scalar* dact, int F,
-                                         Scalar* dgate, Scalar* dup) {
+MOTLEY_ROW_FUNCTION void swiglu_backward(const Scalar* gate, const Scalar* up, const Scalar* dact,
+                                         int F, Scalar* dgate, Scalar* dup) {
   for (int f = 0; f < F; ++f) {
     const Scalar s = sigmoid(gate[f]);
     dup[f] = dact[f] * gate[f] * s;
@@ -75,8 +76,8 @@ struct Segment {
 
 /// score[j] = scale * q . k_j for a segment; reads whole blocks of 16, the tail is never used.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void project(const Scalar* q, const Scalar* k_t, int ld, int hd, int n, Scalar scale,
-                                    Scalar* score) {
+KOKKOS_INLINE_FUNCTION void project(const Scalar* q, const Scalar* k_t, int ld, int hd, int n,
+                                    Scalar scale, Scalar* score) {
   for (int j = 0; j < n; j += kLanes) {
     Scalar sum[kLanes] = {};
     for (int d = 0; d < hd; ++d)
@@ -89,8 +90,9 @@ KOKKOS_INLINE_FUNCTION void project(const Scalar* q, const Scalar* k_t, int ld, 
 /// ([2*ld]); softmax sums run over positions in the fixed lane order of the concatenation.
 /// \return log-sum-exp of the scores
 template <class Scalar>
-MOTLEY_ROW_FUNCTION Scalar attend(const Scalar* q, const Segment<Scalar>& prompt, const Segment<Scalar>& own,
-                                  int ld, int stride, int hd, Scalar scale, Scalar* score, Scalar* out) {
+MOTLEY_ROW_FUNCTION Scalar attend(const Scalar* q, const Segment<Scalar>& prompt,
+                                  const Segment<Scalar>& own, int ld, int stride, int hd,
+                                  Scalar scale, Scalar* score, Scalar* out) {
   const int n = prompt.n + own.n;
   if (prompt.n > 0) project(q, prompt.key_t, ld, hd, prompt.n, scale, score);
   // The own segment starts right behind the prompt's: the 16-blocks overwrite the unused tail.
@@ -111,10 +113,11 @@ MOTLEY_ROW_FUNCTION Scalar attend(const Scalar* q, const Segment<Scalar>& prompt
 /// Backward of one segment, given delta = dout . out: with p_j = exp(s_j - lse),
 /// ds_j = p_j (dout . v_j - delta); dq += scale ds_j k_j; dk_j += scale ds_j q; dv_j += p_j dout.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void attend_segment_backward(const Scalar* q, const Segment<Scalar>& s, int ld,
-                                                    int stride, int hd, Scalar scale, Scalar lse,
-                                                    Scalar delta, const Scalar* dout, Scalar* p, Scalar* ds,
-                                                    Scalar* dq, Scalar* dkey, Scalar* dvalue) {
+KOKKOS_INLINE_FUNCTION void attend_segment_backward(const Scalar* q, const Segment<Scalar>& s,
+                                                    int ld, int stride, int hd, Scalar scale,
+                                                    Scalar lse, Scalar delta, const Scalar* dout,
+                                                    Scalar* p, Scalar* ds, Scalar* dq, Scalar* dkey,
+                                                    Scalar* dvalue) {
   project(q, s.key_t, ld, hd, s.n, scale, p);
   project(dout, s.value_t, ld, hd, s.n, Scalar(1), ds);
   for (int j = 0; j < s.n; ++j) {

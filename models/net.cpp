@@ -9,17 +9,21 @@ namespace motley {
 
 namespace {
 
-std::int64_t align(std::int64_t n) { return (n + ParameterLayout::kAlign - 1) / ParameterLayout::kAlign * ParameterLayout::kAlign; }
+std::int64_t align(std::int64_t n) {
+  return (n + ParameterLayout::kAlign - 1) / ParameterLayout::kAlign * ParameterLayout::kAlign;
+}
 
 }  // namespace
 
 double forward_flops_per_token(const Net& n) {
-  const double layer = double(n.width) * n.qkv_width() + double(n.width) * n.width + 3.0 * n.width * n.ff;
+  const double layer =
+      double(n.width) * n.qkv_width() + double(n.width) * n.width + 3.0 * n.width * n.ff;
   return 2.0 * (n.layers * layer + (n.has_head ? double(n.width) * n.vocab : 0.0));
 }
 
 NetLayout make_net_layout(const TransformerConfig& c, bool with_head, const std::string& prefix) {
-  MOTLEY_REQUIRE(c.vocab > 1 && c.max_positions > 0, ErrorKind::internal, "network without a vocabulary");
+  MOTLEY_REQUIRE(c.vocab > 1 && c.max_positions > 0, ErrorKind::internal,
+                 "network without a vocabulary");
   NetLayout out;
   Net& n = out.net;
   n.layers = c.layers;
@@ -107,14 +111,16 @@ void pack_weights(const Exec& exec, const Net& net, const Weights<Scalar>& weigh
         const int l = job % (net.layers + 1);
         const Scalar* from = &params(r, 0);
         Scalar* to = &packed(r, 0);
-        const auto transpose = [&](std::int64_t source, int out, int in, std::int64_t target, int ld, int column) {
+        const auto transpose = [&](std::int64_t source, int out, int in, std::int64_t target,
+                                   int ld, int column) {
           for (int i = 0; i < in; ++i)
             for (int o = 0; o < out; ++o)
               to[target + static_cast<std::int64_t>(i) * ld + column + o] =
                   from[source + static_cast<std::int64_t>(o) * in + i];
         };
         if (l == net.layers) {
-          if (net.has_head) transpose(net.head, net.vocab, net.width, net.head_t, net.vocab_ld(), 0);
+          if (net.has_head)
+            transpose(net.head, net.vocab, net.width, net.head_t, net.vocab_ld(), 0);
           return;
         }
         const NetLayer& n = net.layer0;
@@ -137,7 +143,8 @@ void init_weights(const Exec& exec, const NetLayout& layout, const ConstView1<st
                   std::uint32_t stream, const View2<Scalar>& params) {
   const int R = static_cast<int>(params.extent(0));
   for (const TensorSpec& tensor : layout.tensors.tensors()) {
-    const bool residual = tensor.name.ends_with("o_proj.weight") || tensor.name.ends_with("down_proj.weight");
+    const bool residual =
+        tensor.name.ends_with("o_proj.weight") || tensor.name.ends_with("down_proj.weight");
     const double scale = residual ? 0.02 / std::sqrt(2.0 * layout.net.layers) : 0.02;
     const bool norm = !tensor.matrix();
     const std::int64_t size = tensor.size();
@@ -154,20 +161,23 @@ void init_weights(const Exec& exec, const NetLayout& layout, const ConstView1<st
           }
           // Box-Muller in double; 1 - u keeps the logarithm finite.
           const DrawKey key{seeds(r), static_cast<Stream>(stream), 0};
-          const Philox4 bits = draw_bits(key, static_cast<std::uint32_t>(i >> 32), static_cast<std::uint32_t>(i));
+          const Philox4 bits =
+              draw_bits(key, static_cast<std::uint32_t>(i >> 32), static_cast<std::uint32_t>(i));
           const double u1 = 1.0 - bits.x[0] * 0x1p-32;
           const double u2 = bits.x[1] * 0x1p-32;
-          const double normal = Kokkos::sqrt(-2.0 * Kokkos::log(u1)) * Kokkos::cos(6.283185307179586 * u2);
+          const double normal =
+              Kokkos::sqrt(-2.0 * Kokkos::log(u1)) * Kokkos::cos(6.283185307179586 * u2);
           params(r, i) = static_cast<Scalar>(scale * normal);
         });
   }
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                      \
-  template Weights<Scalar> make_weights<Scalar>(const char*, int, const Net&, double);                  \
-  template void pack_weights<Scalar>(const Exec&, const Net&, const Weights<Scalar>&);                  \
-  template void init_weights<Scalar>(const Exec&, const NetLayout&, const ConstView1<std::uint64_t>&,   \
-                                     std::uint32_t, const View2<Scalar>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                     \
+  template Weights<Scalar> make_weights<Scalar>(const char*, int, const Net&, double); \
+  template void pack_weights<Scalar>(const Exec&, const Net&, const Weights<Scalar>&); \
+  template void init_weights<Scalar>(const Exec&, const NetLayout&,                    \
+                                     const ConstView1<std::uint64_t>&, std::uint32_t,  \
+                                     const View2<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

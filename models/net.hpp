@@ -17,7 +17,9 @@ namespace motley {
 
 inline constexpr int kMaxLayers = 128;
 
-constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+constexpr int round_up(int n, int multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
 /// Offsets of one layer; all layers are laid out alike, `layer * stride` apart.
 struct NetLayer {
@@ -58,7 +60,8 @@ struct NetLayout {
 
 /// \param with_head  false for the encoder of the pair classifier
 /// \param prefix     of the tensor names, "model." for a policy
-NetLayout make_net_layout(const TransformerConfig& config, bool with_head, const std::string& prefix = "model.");
+NetLayout make_net_layout(const TransformerConfig& config, bool with_head,
+                          const std::string& prefix = "model.");
 
 /// Parameters of all replicas with everything derived from them.
 template <class Scalar>

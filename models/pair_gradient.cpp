@@ -11,8 +11,9 @@ struct PairGradientKernel {
   int jobs, B;
 
   /// Loss and d logit of n pairs, then the head's backward into `grad` and s.dfeature.
-  KOKKOS_INLINE_FUNCTION void head_gradient(const Team& team, int r, int b, const PairScratch<Scalar>& s, int n,
-                                            Scalar* grad, double* sums) const {
+  KOKKOS_INLINE_FUNCTION void head_gradient(const Team& team, int r, int b,
+                                            const PairScratch<Scalar>& s, int n, Scalar* grad,
+                                            double* sums) const {
     const PairNet& net = pass.net;
     const int E = net.width();
     const int F = net.features;
@@ -36,7 +37,8 @@ struct PairGradientKernel {
           const Scalar pre = s.pre[p * ld + e];
           const Scalar gate = sigmoid(pre);
           grad[net.out_weight + e] += dz * s.act[p * ld + e];
-          s.dpre[p * ld + e] = dz * params[net.out_weight + e] * gate * (Scalar(1) + pre * (Scalar(1) - gate));
+          s.dpre[p * ld + e] =
+              dz * params[net.out_weight + e] * gate * (Scalar(1) + pre * (Scalar(1) - gate));
           grad[net.hidden_bias + e] += s.dpre[p * ld + e];
         }
       }
@@ -46,7 +48,8 @@ struct PairGradientKernel {
   }
 
   KOKKOS_INLINE_FUNCTION void bi_group(const Team& team, int r, int b, Tile<Scalar>& tile,
-                                       const PairScratch<Scalar>& s, Scalar* grad, double* sums) const {
+                                       const PairScratch<Scalar>& s, Scalar* grad,
+                                       double* sums) const {
     const PairNet& net = pass.net;
     const int G = workspace.G;
     const int E = net.width();
@@ -64,7 +67,8 @@ struct PairGradientKernel {
         }
     });
     team_for(team, pairs, [&](int p) {
-      pass.bi_feature(s.pooled + s.first[p] * E, s.pooled + s.second[p] * E, s.feature + std::int64_t{p} * F);
+      pass.bi_feature(s.pooled + s.first[p] * E, s.pooled + s.second[p] * E,
+                      s.feature + std::int64_t{p} * F);
     });
     head_gradient(team, r, b, s, pairs, grad, sums);
     team_for(team, E, [&](int e) {
@@ -82,27 +86,33 @@ struct PairGradientKernel {
       const int stream = tile.stream[i];
       tile.dh[std::int64_t{i} * E + e] = s.dpooled[stream * E + e] / Scalar(tile.length[stream]);
     });
-    backward(team, net.encoder, &pass.weights.encoder.params(r, 0), pass.weights.encoder.rope.data(), tile, grad);
+    backward(team, net.encoder, &pass.weights.encoder.params(r, 0),
+             pass.weights.encoder.rope.data(), tile, grad);
   }
 
   KOKKOS_INLINE_FUNCTION void cross_pairs(const Team& team, int r, int b, Tile<Scalar>& tile,
-                                          const PairScratch<Scalar>& s, int n, Scalar* grad, double* sums) const {
+                                          const PairScratch<Scalar>& s, int n, Scalar* grad,
+                                          double* sums) const {
     const PairNet& net = pass.net;
     const int E = net.width();
     pass.load_pairs(team, r, b, s.first, s.second, n, tile);
     pass.encode(team, r, tile);
     team_for(team, tile.rows, E, [&](int i, int e) {
-      if (tile.index[i] == 0) s.feature[tile.stream[i] * E + e] = tile.hidden[std::int64_t{i} * E + e];
+      if (tile.index[i] == 0)
+        s.feature[tile.stream[i] * E + e] = tile.hidden[std::int64_t{i} * E + e];
     });
     head_gradient(team, r, b, s, n, grad, sums);
     team_for(team, tile.rows, E, [&](int i, int e) {
-      tile.dh[std::int64_t{i} * E + e] = tile.index[i] == 0 ? s.dfeature[tile.stream[i] * E + e] : Scalar(0);
+      tile.dh[std::int64_t{i} * E + e] =
+          tile.index[i] == 0 ? s.dfeature[tile.stream[i] * E + e] : Scalar(0);
     });
-    backward(team, net.encoder, &pass.weights.encoder.params(r, 0), pass.weights.encoder.rope.data(), tile, grad);
+    backward(team, net.encoder, &pass.weights.encoder.params(r, 0),
+             pass.weights.encoder.rope.data(), tile, grad);
   }
 
   KOKKOS_INLINE_FUNCTION void cross_group(const Team& team, int r, int b, Tile<Scalar>& tile,
-                                          const PairScratch<Scalar>& s, Scalar* grad, double* sums) const {
+                                          const PairScratch<Scalar>& s, Scalar* grad,
+                                          double* sums) const {
     int n = 0;
     for (int i = 0; i < workspace.G; ++i)
       for (int j = i + 1; j < workspace.G; ++j) {
@@ -126,10 +136,12 @@ struct PairGradientKernel {
     PairScratch<Scalar> s{};
     std::int64_t ints = 0;
     const auto& slots = workspace.tiles;
-    lay_out_tile(pass.net.encoder, slots.shape, &slots.memory(slot, 0), &slots.ints(slot, 0), tile, ints);
-    lay_out_scratch(pass.net, workspace.G, workspace.G, workspace.pairs_per_tile, &workspace.scratch(slot, 0),
-                    &workspace.ints(slot, 0), s, ints);
-    for (int job = take_job(team, slots.next_job.data()); job < jobs; job = take_job(team, slots.next_job.data())) {
+    lay_out_tile(pass.net.encoder, slots.shape, &slots.memory(slot, 0), &slots.ints(slot, 0), tile,
+                 ints);
+    lay_out_scratch(pass.net, workspace.G, workspace.G, workspace.pairs_per_tile,
+                    &workspace.scratch(slot, 0), &workspace.ints(slot, 0), s, ints);
+    for (int job = take_job(team, slots.next_job.data()); job < jobs;
+         job = take_job(team, slots.next_job.data())) {
       const int r = job / chunks;
       const int c = job % chunks;
       Scalar* grad = &workspace.partial(r, c, 0);
@@ -149,32 +161,35 @@ struct PairGradientKernel {
 template <class Scalar>
 void pair_gradient(const Exec& exec, const PairNet& net, const PairWeights<Scalar>& weights,
                    const PairWorkspace<Scalar>& workspace, const ConstView4<int>& token,
-                   const ConstView3<int>& length, const ConstView4<float>& label, const View2<Scalar>& gradient,
-                   const View1<double>& loss) {
+                   const ConstView3<int>& length, const ConstView4<float>& label,
+                   const View2<Scalar>& gradient, const View1<double>& loss) {
   const int R = static_cast<int>(token.extent(0));
   const int B = static_cast<int>(token.extent(1));
   const int G = workspace.G;
   require_extents(label, "pair_gradient", "label", "[R,B,G,G]", R, B, G, G);
   Kokkos::deep_copy(exec, workspace.tiles.next_job, 0);
-  const PairGradientKernel<Scalar> kernel{{net, weights, token, length}, workspace, label, R * workspace.chunks, B};
-  Kokkos::parallel_for("motley::models::pair_gradient", tile_policy(exec, workspace.tiles.slots), kernel);
+  const PairGradientKernel<Scalar> kernel{
+      {net, weights, token, length}, workspace, label, R * workspace.chunks, B};
+  Kokkos::parallel_for("motley::models::pair_gradient", tile_policy(exec, workspace.tiles.slots),
+                       kernel);
   sum_chunks_of_gradient(exec, workspace.partial, gradient);
   const View3<double> sums = workspace.sums;
   const int chunks = workspace.chunks;
   const double pairs = double(B) * G * (G - 1) / 2;
   Kokkos::parallel_for(
-      "motley::models::pair_loss", Kokkos::RangePolicy<Exec>(exec, 0, R), KOKKOS_LAMBDA(const int r) {
+      "motley::models::pair_loss", Kokkos::RangePolicy<Exec>(exec, 0, R),
+      KOKKOS_LAMBDA(const int r) {
         double sum = 0.0;
         for (int c = 0; c < chunks; ++c) sum += sums(r, c, 0);
         loss(r) = sum / pairs;
       });
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                            \
-  template void pair_gradient<Scalar>(const Exec&, const PairNet&, const PairWeights<Scalar>&,                \
-                                      const PairWorkspace<Scalar>&, const ConstView4<int>&,                   \
-                                      const ConstView3<int>&, const ConstView4<float>&, const View2<Scalar>&, \
-                                      const View1<double>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                             \
+  template void pair_gradient<Scalar>(const Exec&, const PairNet&, const PairWeights<Scalar>&, \
+                                      const PairWorkspace<Scalar>&, const ConstView4<int>&,    \
+                                      const ConstView3<int>&, const ConstView4<float>&,        \
+                                      const View2<Scalar>&, const View1<double>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

@@ -10,23 +10,24 @@ namespace motley {
 /// Scratch of one slot beside its tile.
 template <class Scalar>
 struct PairScratch {
-  Scalar* pooled;     ///< [texts,E] or unused
-  Scalar* dpooled;    ///< [texts,E]
-  Scalar* feature;    ///< [pairs,F]
-  Scalar* dfeature;   ///< [pairs,F]
-  Scalar* pre;        ///< [pairs,E16] before the gate
-  Scalar* act;        ///< [pairs,E16]
-  Scalar* dpre;       ///< [pairs,E16]
-  Scalar* logit;      ///< [pairs]
-  int* first;         ///< [pairs] completion i
-  int* second;        ///< [pairs] completion j
-  int* stream_of;     ///< [G] stream of a completion, -1 where it equals an earlier one
-  int* same_as;       ///< [G] earliest equal completion
+  Scalar* pooled;    ///< [texts,E] or unused
+  Scalar* dpooled;   ///< [texts,E]
+  Scalar* feature;   ///< [pairs,F]
+  Scalar* dfeature;  ///< [pairs,F]
+  Scalar* pre;       ///< [pairs,E16] before the gate
+  Scalar* act;       ///< [pairs,E16]
+  Scalar* dpre;      ///< [pairs,E16]
+  Scalar* logit;     ///< [pairs]
+  int* first;        ///< [pairs] completion i
+  int* second;       ///< [pairs] completion j
+  int* stream_of;    ///< [G] stream of a completion, -1 where it equals an earlier one
+  int* same_as;      ///< [G] earliest equal completion
 };
 
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION std::int64_t lay_out_scratch(const PairNet& net, int texts, int G, int pairs, Scalar* base,
-                                                    int* ints, PairScratch<Scalar>& s, std::int64_t& int_count) {
+KOKKOS_INLINE_FUNCTION std::int64_t lay_out_scratch(const PairNet& net, int texts, int G, int pairs,
+                                                    Scalar* base, int* ints, PairScratch<Scalar>& s,
+                                                    std::int64_t& int_count) {
   std::int64_t at = 0;
   const auto take = [&](std::int64_t n) {
     Scalar* p = base + at;
@@ -65,7 +66,8 @@ struct PairPass {
   }
 
   /// Appends the tokens of completion g to a stream; returns the new number of rows.
-  KOKKOS_INLINE_FUNCTION int append(Tile<Scalar>& tile, int rows, int stream, int& index, int r, int b, int g) const {
+  KOKKOS_INLINE_FUNCTION int append(Tile<Scalar>& tile, int rows, int stream, int& index, int r,
+                                    int b, int g) const {
     for (int t = 0; t < length(r, b, g); ++t, ++rows, ++index) {
       tile.token[rows] = token(r, b, g, t);
       tile.stream[rows] = stream;
@@ -74,7 +76,8 @@ struct PairPass {
     return rows;
   }
 
-  KOKKOS_INLINE_FUNCTION int mark(Tile<Scalar>& tile, int rows, int stream, int& index, int id) const {
+  KOKKOS_INLINE_FUNCTION int mark(Tile<Scalar>& tile, int rows, int stream, int& index,
+                                  int id) const {
     tile.token[rows] = id;
     tile.stream[rows] = stream;
     tile.index[rows] = index++;
@@ -82,8 +85,8 @@ struct PairPass {
   }
 
   /// bi_encoder: rows of completions texts[0, count).
-  KOKKOS_INLINE_FUNCTION void load_texts(const Team& team, int r, int b, const int* texts, int count,
-                                         Tile<Scalar>& tile) const {
+  KOKKOS_INLINE_FUNCTION void load_texts(const Team& team, int r, int b, const int* texts,
+                                         int count, Tile<Scalar>& tile) const {
     int rows = 0;
     for (int i = 0; i < count; ++i) rows += length(r, b, texts[i]);
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
@@ -100,8 +103,8 @@ struct PairPass {
   }
 
   /// cross_encoder: rows of [CLS] a [SEP] b [SEP] for `count` pairs.
-  KOKKOS_INLINE_FUNCTION void load_pairs(const Team& team, int r, int b, const int* first, const int* second,
-                                         int count, Tile<Scalar>& tile) const {
+  KOKKOS_INLINE_FUNCTION void load_pairs(const Team& team, int r, int b, const int* first,
+                                         const int* second, int count, Tile<Scalar>& tile) const {
     int rows = 0;
     for (int p = 0; p < count; ++p) rows += length(r, b, first[p]) + length(r, b, second[p]) + 3;
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
@@ -123,8 +126,8 @@ struct PairPass {
 
   /// Mean state of every stream into pooled[slot_of(stream)].
   template <class Slot>
-  KOKKOS_INLINE_FUNCTION void pool(const Team& team, const Tile<Scalar>& tile, int streams, Scalar* pooled,
-                                   const Slot& slot_of) const {
+  KOKKOS_INLINE_FUNCTION void pool(const Team& team, const Tile<Scalar>& tile, int streams,
+                                   Scalar* pooled, const Slot& slot_of) const {
     const int E = net.width();
     team_for(team, streams, [&](int s) {
       int row = 0;
@@ -149,11 +152,13 @@ struct PairPass {
   }
 
   /// Features -> logits for n pairs.
-  KOKKOS_INLINE_FUNCTION void pair_head(const Team& team, int r, const PairScratch<Scalar>& s, int n) const {
+  KOKKOS_INLINE_FUNCTION void pair_head(const Team& team, int r, const PairScratch<Scalar>& s,
+                                        int n) const {
     const int E = net.width();
     const int ld = net.encoder.width_ld();
     const Scalar* params = &weights.encoder.params(r, 0);
-    tile_gemm(team, n, ld, net.features, s.feature, net.features, 1, &weights.hidden_t(r, 0), ld, s.pre, ld, false);
+    tile_gemm(team, n, ld, net.features, s.feature, net.features, 1, &weights.hidden_t(r, 0), ld,
+              s.pre, ld, false);
     team_for(team, n, [&](int p) {
       Scalar* pre = s.pre + p * ld;
       Scalar* act = s.act + p * ld;

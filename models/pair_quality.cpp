@@ -5,7 +5,8 @@
 
 namespace motley {
 
-PairQuality pair_quality(const std::vector<float>& score, const std::vector<int>& label, double threshold) {
+PairQuality pair_quality(const std::vector<float>& score, const std::vector<int>& label,
+                         double threshold) {
   PairQuality q;
   q.pairs = static_cast<int>(score.size());
   double tp = 0, fp = 0, tn = 0, fn = 0;
@@ -31,7 +32,8 @@ PairQuality pair_quality(const std::vector<float>& score, const std::vector<int>
   // Area under the ROC curve = P(score of a same pair > score of a different one), ties 1/2.
   std::vector<std::size_t> order(score.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return score[a] < score[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return score[a] < score[b]; });
   double rank_sum = 0;
   for (std::size_t i = 0; i < order.size();) {
     std::size_t j = i;

@@ -24,13 +24,15 @@ struct PairScoreKernel {
 
   /// Equal completions share a representative; returns the number of representatives, listed in
   /// s.first before pairs are.
-  KOKKOS_INLINE_FUNCTION int find_unique(const Team& team, int r, int b, const PairScratch<Scalar>& s) const {
+  KOKKOS_INLINE_FUNCTION int find_unique(const Team& team, int r, int b,
+                                         const PairScratch<Scalar>& s) const {
     const int G = workspace.G;
     team_for(team, G, [&](int g) {
       s.same_as[g] = g;
       for (int j = 0; j < g; ++j) {
         bool same = pass.length(r, b, j) == pass.length(r, b, g);
-        for (int t = 0; same && t < pass.length(r, b, g); ++t) same = pass.token(r, b, j, t) == pass.token(r, b, g, t);
+        for (int t = 0; same && t < pass.length(r, b, g); ++t)
+          same = pass.token(r, b, j, t) == pass.token(r, b, g, t);
         if (same) {
           s.same_as[g] = j;
           break;
@@ -65,13 +67,15 @@ struct PairScoreKernel {
 
   /// Scores pairs (first[p], second[p]) of representatives.
   KOKKOS_INLINE_FUNCTION void score_pairs(const Team& team, int r, int b, Tile<Scalar>& tile,
-                                          const PairScratch<Scalar>& s, int n, bool reversed) const {
+                                          const PairScratch<Scalar>& s, int n,
+                                          bool reversed) const {
     const int E = pass.net.width();
     const int* first = reversed ? s.second : s.first;
     const int* second = reversed ? s.first : s.second;
     if (pass.net.form == ClassifierForm::bi_encoder) {
       team_for(team, n, [&](int p) {
-        pass.bi_feature(s.pooled + std::int64_t{first[p]} * E, s.pooled + std::int64_t{second[p]} * E,
+        pass.bi_feature(s.pooled + std::int64_t{first[p]} * E,
+                        s.pooled + std::int64_t{second[p]} * E,
                         s.feature + std::int64_t{p} * pass.net.features);
       });
     } else {
@@ -80,7 +84,8 @@ struct PairScoreKernel {
       team_for(team, n, [&](int p) {
         int row = 0;
         for (int i = 0; i < p; ++i) row += tile.length[i];
-        for (int e = 0; e < E; ++e) s.feature[std::int64_t{p} * E + e] = tile.hidden[std::int64_t{row} * E + e];
+        for (int e = 0; e < E; ++e)
+          s.feature[std::int64_t{p} * E + e] = tile.hidden[std::int64_t{row} * E + e];
       });
     }
     pass.pair_head(team, r, s, n);
@@ -105,8 +110,9 @@ struct PairScoreKernel {
       if (s.same_as[i] != i) continue;
       for (int j = i + 1; j < G; ++j) {
         if (s.same_as[j] != j) continue;
-        const int verdict = short_answer_verdict(&pass.token(r, b, i, 0), pass.length(r, b, i), &pass.token(r, b, j, 0),
-                                                 pass.length(r, b, j), words);
+        const int verdict =
+            short_answer_verdict(&pass.token(r, b, i, 0), pass.length(r, b, i),
+                                 &pass.token(r, b, j, 0), pass.length(r, b, j), words);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
           if (verdict >= 0) {
             pair_score(r, b, i, j) = static_cast<float>(verdict);
@@ -135,13 +141,12 @@ struct PairScoreKernel {
         if (!asked) pair_score(r, b, i, j) = a == c ? 1.0f : pair_score(r, b, a, c);
       }
     });
-    team_for(team, 1, [&](int) {
-      num_calls(r, b) = calls * (symmetrize == Symmetrize::none ? 1 : 2);
-    });
+    team_for(team, 1,
+             [&](int) { num_calls(r, b) = calls * (symmetrize == Symmetrize::none ? 1 : 2); });
   }
 
-  KOKKOS_INLINE_FUNCTION void flush(const Team& team, int r, int b, Tile<Scalar>& tile, const PairScratch<Scalar>& s,
-                                    int n) const {
+  KOKKOS_INLINE_FUNCTION void flush(const Team& team, int r, int b, Tile<Scalar>& tile,
+                                    const PairScratch<Scalar>& s, int n) const {
     score_pairs(team, r, b, tile, s, n, false);
     if (symmetrize != Symmetrize::none) score_pairs(team, r, b, tile, s, n, true);
   }
@@ -152,11 +157,14 @@ struct PairScoreKernel {
     PairScratch<Scalar> s{};
     std::int64_t ints = 0;
     const auto& slots = workspace.tiles;
-    lay_out_tile(pass.net.encoder, slots.shape, &slots.memory(slot, 0), &slots.ints(slot, 0), tile, ints);
-    lay_out_scratch(pass.net, workspace.G, workspace.G, workspace.pairs_per_tile, &workspace.scratch(slot, 0),
-                    &workspace.ints(slot, 0), s, ints);
-    for (int job = take_job(team, slots.next_job.data()); job < jobs; job = take_job(team, slots.next_job.data()))
-      if (params(job / B).method == PartitionMethod::classifier) group(team, job / B, job % B, tile, s);
+    lay_out_tile(pass.net.encoder, slots.shape, &slots.memory(slot, 0), &slots.ints(slot, 0), tile,
+                 ints);
+    lay_out_scratch(pass.net, workspace.G, workspace.G, workspace.pairs_per_tile,
+                    &workspace.scratch(slot, 0), &workspace.ints(slot, 0), s, ints);
+    for (int job = take_job(team, slots.next_job.data()); job < jobs;
+         job = take_job(team, slots.next_job.data()))
+      if (params(job / B).method == PartitionMethod::classifier)
+        group(team, job / B, job % B, tile, s);
   }
 };
 
@@ -164,22 +172,31 @@ template <class Scalar>
 void pair_scores(const Exec& exec, const PairNet& net, const PairWeights<Scalar>& weights,
                  const PairWorkspace<Scalar>& workspace, Symmetrize symmetrize,
                  const ConstView1<PartitionParams>& params, const ConstView4<int>& token,
-                 const ConstView3<int>& length, const View4<float>& pair_score, const View2<int>& num_calls,
-                 const View1<StatusWord>& status) {
+                 const ConstView3<int>& length, const View4<float>& pair_score,
+                 const View2<int>& num_calls, const View1<StatusWord>& status) {
   const int R = static_cast<int>(token.extent(0));
   const int B = static_cast<int>(token.extent(1));
-  require_extents(pair_score, "pair_scores", "pair_score", "[R,B,G,G]", R, B, workspace.G, workspace.G);
+  require_extents(pair_score, "pair_scores", "pair_score", "[R,B,G,G]", R, B, workspace.G,
+                  workspace.G);
   Kokkos::deep_copy(exec, workspace.tiles.next_job, 0);
-  const PairScoreKernel<Scalar> kernel{{net, weights, token, length}, workspace, symmetrize, params, pair_score,
-                                       num_calls,                     status,    R * B,      B};
-  Kokkos::parallel_for("motley::models::pair_scores", tile_policy(exec, workspace.tiles.slots), kernel);
+  const PairScoreKernel<Scalar> kernel{{net, weights, token, length},
+                                       workspace,
+                                       symmetrize,
+                                       params,
+                                       pair_score,
+                                       num_calls,
+                                       status,
+                                       R * B,
+                                       B};
+  Kokkos::parallel_for("motley::models::pair_scores", tile_policy(exec, workspace.tiles.slots),
+                       kernel);
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                               \
-  template void pair_scores<Scalar>(const Exec&, const PairNet&, const PairWeights<Scalar>&,                     \
-                                    const PairWorkspace<Scalar>&, Symmetrize, const ConstView1<PartitionParams>&, \
-                                    const ConstView4<int>&, const ConstView3<int>&, const View4<float>&,         \
-                                    const View2<int>&, const View1<StatusWord>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                           \
+  template void pair_scores<Scalar>(                                                         \
+      const Exec&, const PairNet&, const PairWeights<Scalar>&, const PairWorkspace<Scalar>&, \
+      Symmetrize, const ConstView1<PartitionParams>&, const ConstView4<int>&,                \
+      const ConstView3<int>&, const View4<float>&, const View2<int>&, const View1<StatusWord>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

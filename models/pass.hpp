@@ -10,8 +10,8 @@ namespace detail {
 
 /// Keys and values of a stream's layer, `n` positions of them, for kv head h.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION Segment<Scalar> segment(const Net& net, const Tile<Scalar>& t, int layer, int stream,
-                                               int h, int n) {
+KOKKOS_INLINE_FUNCTION Segment<Scalar> segment(const Net& net, const Tile<Scalar>& t, int layer,
+                                               int stream, int h, int n) {
   const int hd = net.head_dim();
   const int kvw = net.kv_width();
   const std::int64_t kv = layer * t.kv_stride;
@@ -40,8 +40,8 @@ KOKKOS_INLINE_FUNCTION int own_span(const Net& net, const Tile<Scalar>& t, int r
 
 /// Rotates queries and keys of all rows and writes keys and values to the store.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void store_keys(const Team& team, const Net& net, const Tile<Scalar>& t, int layer,
-                                       const Scalar* rope) {
+KOKKOS_INLINE_FUNCTION void store_keys(const Team& team, const Net& net, const Tile<Scalar>& t,
+                                       int layer, const Scalar* rope) {
   const int hd = net.head_dim();
   const int kvw = net.kv_width();
   const int ld = net.qkv_ld();
@@ -68,7 +68,8 @@ KOKKOS_INLINE_FUNCTION void store_keys(const Team& team, const Net& net, const T
 }
 
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void attention(const Team& team, const Net& net, const Tile<Scalar>& t, int layer) {
+KOKKOS_INLINE_FUNCTION void attention(const Team& team, const Net& net, const Tile<Scalar>& t,
+                                      int layer) {
   const int hd = net.head_dim();
   const int share = net.heads / net.kv_heads;
   const Scalar scale = Scalar(1) / Kokkos::sqrt(Scalar(hd));
@@ -78,11 +79,13 @@ KOKKOS_INLINE_FUNCTION void attention(const Team& team, const Net& net, const Ti
     const int h = job % net.heads;
     const int stream = t.stream[i];
     const int parent = t.parent[stream];
-    const auto prompt = segment(net, t, layer, parent >= 0 ? parent : 0, h / share, parent >= 0 ? t.length[parent] : 0);
+    const auto prompt = segment(net, t, layer, parent >= 0 ? parent : 0, h / share,
+                                parent >= 0 ? t.length[parent] : 0);
     const auto own = segment(net, t, layer, stream, h / share, own_span(net, t, i));
-    t.row_lse[at + job] = attend(t.qkv + at + std::int64_t{i} * net.qkv_ld() + h * hd, prompt, own, t.cap16(),
-                                 net.kv_width(), hd, scale, t.score + std::int64_t{job} * 2 * t.cap16(),
-                                 t.attended + at + std::int64_t{i} * net.width + h * hd);
+    t.row_lse[at + job] =
+        attend(t.qkv + at + std::int64_t{i} * net.qkv_ld() + h * hd, prompt, own, t.cap16(),
+               net.kv_width(), hd, scale, t.score + std::int64_t{job} * 2 * t.cap16(),
+               t.attended + at + std::int64_t{i} * net.width + h * hd);
   });
 }
 
@@ -92,7 +95,8 @@ KOKKOS_INLINE_FUNCTION void attention(const Team& team, const Net& net, const Ti
 /// Rows of a stream must come in order of index, after their prompt's rows or in a later call.
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scalar* params,
-                                    const Scalar* packed, const Scalar* rope, const Tile<Scalar>& t) {
+                                    const Scalar* packed, const Scalar* rope,
+                                    const Tile<Scalar>& t) {
   const int D = net.width;
   const int M = t.rows;
   const Scalar eps = static_cast<Scalar>(net.norm_eps);
@@ -113,12 +117,14 @@ KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scal
       t.inv1[at + i] = rms_norm(x + std::int64_t{i} * D, params + net.layer0.norm1 + w, D, eps,
                                 t.h1 + at + std::int64_t{i} * D);
     });
-    tile_gemm(team, M, net.qkv_ld(), D, t.h1 + at, D, 1, packed + net.layer0.qkv_t + p, net.qkv_ld(),
-              t.qkv + at, net.qkv_ld(), false);
+    tile_gemm(team, M, net.qkv_ld(), D, t.h1 + at, D, 1, packed + net.layer0.qkv_t + p,
+              net.qkv_ld(), t.qkv + at, net.qkv_ld(), false);
     detail::store_keys(team, net, t, l, rope);
     detail::attention(team, net, t, l);
-    team_for(team, M, D, [&](int i, int d) { x_mid[std::int64_t{i} * D + d] = x[std::int64_t{i} * D + d]; });
-    tile_gemm(team, M, D, D, t.attended + at, D, 1, packed + net.layer0.o_t + p, net.width_ld(), x_mid, D, true);
+    team_for(team, M, D,
+             [&](int i, int d) { x_mid[std::int64_t{i} * D + d] = x[std::int64_t{i} * D + d]; });
+    tile_gemm(team, M, D, D, t.attended + at, D, 1, packed + net.layer0.o_t + p, net.width_ld(),
+              x_mid, D, true);
     team_for(team, M, [&](int i) {
       t.inv2[at + i] = rms_norm(x_mid + std::int64_t{i} * D, params + net.layer0.norm2 + w, D, eps,
                                 t.h2 + at + std::int64_t{i} * D);
@@ -129,55 +135,61 @@ KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scal
       const Scalar* row = gate_up + std::int64_t{i} * net.gate_up_ld();
       swiglu(row, row + net.ff, net.ff, act + std::int64_t{i} * net.ff);
     });
-    team_for(team, M, D, [&](int i, int d) { next[std::int64_t{i} * D + d] = x_mid[std::int64_t{i} * D + d]; });
-    tile_gemm(team, M, D, net.ff, act, net.ff, 1, packed + net.layer0.down_t + p, net.width_ld(), next, D, true);
+    team_for(team, M, D,
+             [&](int i, int d) { next[std::int64_t{i} * D + d] = x_mid[std::int64_t{i} * D + d]; });
+    tile_gemm(team, M, D, net.ff, act, net.ff, 1, packed + net.layer0.down_t + p, net.width_ld(),
+              next, D, true);
   }
   team_for(team, M, [&](int i) {
-    t.inv_out[i] = rms_norm(t.x_out + std::int64_t{i} * D, params + net.norm, D, eps, t.hidden + std::int64_t{i} * D);
+    t.inv_out[i] = rms_norm(t.x_out + std::int64_t{i} * D, params + net.norm, D, eps,
+                            t.hidden + std::int64_t{i} * D);
   });
 }
 
 /// Logits of rows [first, first + count), count <= head_rows, from `hidden`, into `logits`.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void head(const Team& team, const Net& net, const Scalar* packed, const Scalar* hidden,
-                                 int first, int count, Scalar* logits) {
-  tile_gemm(team, count, net.vocab_ld(), net.width, hidden + std::int64_t{first} * net.width, net.width, 1,
-            packed + net.head_t, net.vocab_ld(), logits, net.vocab_ld(), false);
+KOKKOS_INLINE_FUNCTION void head(const Team& team, const Net& net, const Scalar* packed,
+                                 const Scalar* hidden, int first, int count, Scalar* logits) {
+  tile_gemm(team, count, net.vocab_ld(), net.width, hidden + std::int64_t{first} * net.width,
+            net.width, 1, packed + net.head_t, net.vocab_ld(), logits, net.vocab_ld(), false);
 }
 
-/// Gradient of the head for rows [first, first + count): dhidden = dlogits W, dW += dlogits^T hidden.
+/// Gradient of the head for rows [first, first + count): dhidden = dlogits W, dW += dlogits^T
+/// hidden.
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION void head_backward(const Team& team, const Net& net, const Scalar* params,
-                                          const Tile<Scalar>& t, int first, int count, const Scalar* dlogits,
-                                          Scalar* grad) {
+                                          const Tile<Scalar>& t, int first, int count,
+                                          const Scalar* dlogits, Scalar* grad) {
   const int D = net.width;
   tile_gemm(team, count, D, net.vocab, dlogits, net.vocab_ld(), 1, params + net.head, D,
             t.dh + std::int64_t{first} * D, D, false);
-  tile_gemm(team, net.vocab, D, count, dlogits, 1, net.vocab_ld(), t.hidden + std::int64_t{first} * D, D,
-            grad + net.head, D, true);
+  tile_gemm(team, net.vocab, D, count, dlogits, 1, net.vocab_ld(),
+            t.hidden + std::int64_t{first} * D, D, grad + net.head, D, true);
 }
 
 namespace detail {
 
 /// grad[d] += sum over rows, in order, of dy * x * inv: the gain of an RMSNorm.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void gain_gradient(const Team& team, int rows, int D, const Scalar* x, const Scalar* inv,
-                                          const Scalar* dy, Scalar* grad) {
+KOKKOS_INLINE_FUNCTION void gain_gradient(const Team& team, int rows, int D, const Scalar* x,
+                                          const Scalar* inv, const Scalar* dy, Scalar* grad) {
   KOKKOS_IF_ON_HOST((for (int i = 0; i < rows; ++i) {
     const Scalar* xi = x + std::int64_t{i} * D;
     const Scalar* dyi = dy + std::int64_t{i} * D;
     for (int d = 0; d < D; ++d) grad[d] += dyi[d] * xi[d] * inv[i];
   }))
   KOKKOS_IF_ON_DEVICE((team_for(team, D, [&](int d) {
-    for (int i = 0; i < rows; ++i)
-      grad[d] += dy[std::int64_t{i} * D + d] * x[std::int64_t{i} * D + d] * inv[i];
-  });))
+                         for (int i = 0; i < rows; ++i)
+                           grad[d] +=
+                               dy[std::int64_t{i} * D + d] * x[std::int64_t{i} * D + d] * inv[i];
+                       });))
   team.team_barrier();
 }
 
 /// Attention backward of a layer: t.dh holds d attended; writes t.dqkv (rotated frame undone).
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void attention_backward(const Team& team, const Net& net, const Tile<Scalar>& t, int layer,
+KOKKOS_INLINE_FUNCTION void attention_backward(const Team& team, const Net& net,
+                                               const Tile<Scalar>& t, int layer,
                                                const Scalar* rope) {
   const int hd = net.head_dim();
   const int kvw = net.kv_width();
@@ -238,8 +250,8 @@ KOKKOS_INLINE_FUNCTION void attention_backward(const Team& team, const Net& net,
 /// Backward pass of the rows of the last forward call (training tile). Takes d hidden in t.dh and
 /// adds to `grad`, one row of a gradient arena.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void backward(const Team& team, const Net& net, const Scalar* params, const Scalar* rope,
-                                     const Tile<Scalar>& t, Scalar* grad) {
+KOKKOS_INLINE_FUNCTION void backward(const Team& team, const Net& net, const Scalar* params,
+                                     const Scalar* rope, const Tile<Scalar>& t, Scalar* grad) {
   const int D = net.width;
   const int F = net.ff;
   const int M = t.rows;
@@ -250,7 +262,8 @@ KOKKOS_INLINE_FUNCTION void backward(const Team& team, const Net& net, const Sca
   team_for(team, M, [&](int i) {
     Scalar* dx = t.dx + std::int64_t{i} * D;
     for (int d = 0; d < D; ++d) dx[d] = Scalar(0);
-    rms_norm_backward(t.x_out + std::int64_t{i} * D, params + net.norm, t.inv_out[i], t.dh + std::int64_t{i} * D, D, dx);
+    rms_norm_backward(t.x_out + std::int64_t{i} * D, params + net.norm, t.inv_out[i],
+                      t.dh + std::int64_t{i} * D, D, dx);
   });
   for (int l = net.layers - 1; l >= 0; --l) {
     const std::int64_t at = l * t.layer_stride;
@@ -295,9 +308,10 @@ KOKKOS_INLINE_FUNCTION void backward(const Team& team, const Net& net, const Sca
     for (int d = 0; d < D; ++d) row[d] += t.dx[std::int64_t{i} * D + d];
   }))
   KOKKOS_IF_ON_DEVICE((team_for(team, D, [&](int d) {
-    for (int i = 0; i < M; ++i)
-      grad[net.embed + std::int64_t{t.token[i]} * D + d] += t.dx[std::int64_t{i} * D + d];
-  });))
+                         for (int i = 0; i < M; ++i)
+                           grad[net.embed + std::int64_t{t.token[i]} * D + d] +=
+                               t.dx[std::int64_t{i} * D + d];
+                       });))
   team.team_barrier();
 }
 

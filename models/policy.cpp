@@ -31,7 +31,8 @@ std::size_t PolicyWorkspace<Scalar>::bytes() const {
 }
 
 template <class Scalar>
-PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int G, int P, int T, bool exact_kl) {
+PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int G, int P, int T,
+                                              bool exact_kl) {
   PolicyWorkspace<Scalar> w;
   w.tiling = make_policy_tiling(net, B, G, P, T);
   TileShape shape;
@@ -45,7 +46,8 @@ PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int 
   w.partial = View3<Scalar>("motley::policy::partial", R, w.tiling.chunks, net.size);
   w.sums = View3<double>("motley::policy::sums", R, w.tiling.chunks, kUpdateSums);
   w.ratio_max = View2<double>("motley::policy::ratio_max", R, w.tiling.chunks);
-  w.row_sums = View3<double>("motley::policy::row_sums", w.train.slots, shape.head_rows, kUpdateSums + 1);
+  w.row_sums =
+      View3<double>("motley::policy::row_sums", w.train.slots, shape.head_rows, kUpdateSums + 1);
   return w;
 }
 
@@ -66,8 +68,8 @@ KOKKOS_INLINE_FUNCTION TileSpan tile_span(const PolicyTiling& t, int b_first, in
 /// Fills the rows of a tile: the prompt's tokens, then of each completion all tokens but the last,
 /// whose state predicts nothing.
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void load_group(const Team& team, const RolloutBuffer& buffer, int r, const TileSpan& span,
-                                       Tile<Scalar>& tile) {
+KOKKOS_INLINE_FUNCTION void load_group(const Team& team, const RolloutBuffer& buffer, int r,
+                                       const TileSpan& span, Tile<Scalar>& tile) {
   const int prompt_length = buffer.prompt_length(r, span.b);
   team_for(team, prompt_length, [&](int p) {
     tile.token[p] = buffer.prompt(r, span.b, p);
@@ -111,7 +113,8 @@ struct ScoreKernel {
   View4<float> log_prob;
   int jobs, tiles;
 
-  KOKKOS_INLINE_FUNCTION void write(int r, int b, int g, int t, const Scalar* row, const RowSoftmax<Scalar>& s) const {
+  KOKKOS_INLINE_FUNCTION void write(int r, int b, int g, int t, const Scalar* row,
+                                    const RowSoftmax<Scalar>& s) const {
     if (t < buffer.length(r, b, g))
       log_prob(r, b, g, t) = static_cast<float>(s.log_prob(row[buffer.token(r, b, g, t)]));
   }
@@ -120,7 +123,8 @@ struct ScoreKernel {
     const int slot = team.league_rank();
     Tile<Scalar> tile{};
     std::int64_t ints = 0;
-    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile, ints);
+    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile,
+                 ints);
     for (int job = take_job(team, workspace.next_job.data()); job < jobs;
          job = take_job(team, workspace.next_job.data())) {
       const int r = job / tiles;
@@ -133,7 +137,8 @@ struct ScoreKernel {
       const int last_prompt = buffer.prompt_length(r, span.b) - 1;
       const Scalar inv_temperature = static_cast<Scalar>(params(r).inv_temperature);
       for (int first = last_prompt; first < tile.rows; first += tile.shape.head_rows) {
-        const int count = first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
+        const int count =
+            first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
         head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
         team_for(team, count, [&](int i) {
           Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
@@ -153,13 +158,15 @@ struct ScoreKernel {
 template <class Scalar>
 void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                   const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
-                  const RolloutBuffer& buffer, const ConstView1<int>& active, const View4<float>& log_prob) {
+                  const RolloutBuffer& buffer, const ConstView1<int>& active,
+                  const View4<float>& log_prob) {
   const int R = buffer.shape.R;
   const int tiles = workspace.tiling.tiles(buffer.shape.B);
   Kokkos::deep_copy(exec, workspace.score.next_job, 0);
   const ScoreKernel<Scalar> kernel{net,    weights, workspace.score, workspace.tiling, params,
                                    buffer, active,  log_prob,        R * tiles,        tiles};
-  Kokkos::parallel_for("motley::models::score_tokens", tile_policy(exec, workspace.score.slots), kernel);
+  Kokkos::parallel_for("motley::models::score_tokens", tile_policy(exec, workspace.score.slots),
+                       kernel);
 }
 
 /// Forward, loss and backward of the tiles of one chunk.
@@ -189,14 +196,15 @@ struct GradientKernel {
     const Scalar new_log_prob = softmax.log_prob(row[token]);
     const Scalar old_log_prob = buffer.old_log_prob(r, b, g, t);
     const Scalar ref_log_prob = buffer.ref_log_prob(r, b, g, t);
-    const TokenLoss<Scalar> loss =
-        token_loss(p, new_log_prob, old_log_prob, ref_log_prob, static_cast<Scalar>(buffer.advantage(r, b, g)));
+    const TokenLoss<Scalar> loss = token_loss(p, new_log_prob, old_log_prob, ref_log_prob,
+                                              static_cast<Scalar>(buffer.advantage(r, b, g)));
     if (!Kokkos::isfinite(new_log_prob) || !Kokkos::isfinite(loss.policy))
       report(status, r, Stage::policy_gradient, b, g, t);
     const auto add = [&](UpdateSum which, double value) { sums[static_cast<int>(which)] += value; };
     const double kl = ref_row != nullptr ? double(kl_value) : double(loss.kl);
     add(UpdateSum::tokens, 1.0);
-    add(UpdateSum::loss, double(share) * (double(loss.policy) + p.kl_coef * kl - p.entropy_coef * double(entropy)));
+    add(UpdateSum::loss,
+        double(share) * (double(loss.policy) + p.kl_coef * kl - p.entropy_coef * double(entropy)));
     add(UpdateSum::policy_loss, double(share) * double(loss.policy));
     add(UpdateSum::kl_old, double(old_log_prob) - double(new_log_prob));
     if (p.kl_coef != 0.0) {
@@ -215,12 +223,13 @@ struct GradientKernel {
     add(UpdateSum::clip_high, loss.clipped_high ? 1.0 : 0.0);
     add(UpdateSum::clip_dual, loss.clipped_dual ? 1.0 : 0.0);
     if (double(loss.ratio) > sums[kUpdateSums]) sums[kUpdateSums] = double(loss.ratio);
-    row_loss_gradient(p, row, net.vocab, softmax, token, loss.d_log_prob, entropy, ref_row, ref, kl_value, share);
+    row_loss_gradient(p, row, net.vocab, softmax, token, loss.d_log_prob, entropy, ref_row, ref,
+                      kl_value, share);
   }
 
   /// Logits -> losses -> gradient of the logits, for one row of the head's block.
-  KOKKOS_INLINE_FUNCTION void row_gradient(int r, const TileSpan& span, const Tile<Scalar>& tile, int first, int i,
-                                           double* sums) const {
+  KOKKOS_INLINE_FUNCTION void row_gradient(int r, const TileSpan& span, const Tile<Scalar>& tile,
+                                           int first, int i, double* sums) const {
     const int V = net.vocab;
     const Scalar inv_temperature = static_cast<Scalar>(params(r).inv_temperature);
     Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
@@ -237,11 +246,12 @@ struct GradientKernel {
     }
     const int stream = tile.stream[first + i];
     if (stream > 0) {
-      token_gradient(r, span.b, span.g0 + stream - 1, tile.index[first + i] + 1, row, softmax, entropy, ref_row, ref,
-                     kl_value, sums);
+      token_gradient(r, span.b, span.g0 + stream - 1, tile.index[first + i] + 1, row, softmax,
+                     entropy, ref_row, ref, kl_value, sums);
       return;
     }
-    // The prompt's last row predicts the first token of every completion: its gradient is their sum.
+    // The prompt's last row predicts the first token of every completion: its gradient is their
+    // sum.
     Scalar* copy = tile.logits + std::int64_t{tile.shape.head_rows} * net.vocab_ld();
     Scalar* total = copy + net.vocab_ld();
     for (int v = 0; v < V; ++v) total[v] = Scalar(0);
@@ -254,13 +264,16 @@ struct GradientKernel {
     for (int v = 0; v < V; ++v) row[v] = total[v];
   }
 
-  KOKKOS_INLINE_FUNCTION void tile_gradient(const Team& team, int r, const TileSpan& span, Tile<Scalar>& tile,
-                                            Scalar* grad, double* sums, double* ratio_max) const {
+  KOKKOS_INLINE_FUNCTION void tile_gradient(const Team& team, int r, const TileSpan& span,
+                                            Tile<Scalar>& tile, Scalar* grad, double* sums,
+                                            double* ratio_max) const {
     load_group(team, buffer, r, span, tile);
     if (exact_kl(r)) {
-      forward(team, net, &reference.params(r, 0), &reference.packed(r, 0), reference.rope.data(), tile);
+      forward(team, net, &reference.params(r, 0), &reference.packed(r, 0), reference.rope.data(),
+              tile);
       team_for(team, tile.rows, net.width, [&](int i, int d) {
-        tile.ref_hidden[std::int64_t{i} * net.width + d] = tile.hidden[std::int64_t{i} * net.width + d];
+        tile.ref_hidden[std::int64_t{i} * net.width + d] =
+            tile.hidden[std::int64_t{i} * net.width + d];
       });
     }
     forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
@@ -269,10 +282,14 @@ struct GradientKernel {
              [&](int i, int d) { tile.dh[std::int64_t{i} * net.width + d] = Scalar(0); });
     const int slot = team.league_rank();
     for (int first = last_prompt; first < tile.rows; first += tile.shape.head_rows) {
-      const int count = first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
+      const int count =
+          first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
       head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
-      if (exact_kl(r)) head(team, net, &reference.packed(r, 0), tile.ref_hidden, first, count, tile.ref_logits);
-      team_for(team, count, [&](int i) { row_gradient(r, span, tile, first, i, &workspace.row_sums(slot, i, 0)); });
+      if (exact_kl(r))
+        head(team, net, &reference.packed(r, 0), tile.ref_hidden, first, count, tile.ref_logits);
+      team_for(team, count, [&](int i) {
+        row_gradient(r, span, tile, first, i, &workspace.row_sums(slot, i, 0));
+      });
       team_for(team, 1, [&](int) {
         for (int i = 0; i < count; ++i) {
           for (int k = 0; k < kUpdateSums; ++k) sums[k] += workspace.row_sums(slot, i, k);
@@ -298,7 +315,8 @@ struct GradientKernel {
     std::int64_t ints = 0;
     const auto& slots = workspace.train;
     lay_out_tile(net, slots.shape, &slots.memory(slot, 0), &slots.ints(slot, 0), tile, ints);
-    for (int job = take_job(team, slots.next_job.data()); job < jobs; job = take_job(team, slots.next_job.data())) {
+    for (int job = take_job(team, slots.next_job.data()); job < jobs;
+         job = take_job(team, slots.next_job.data())) {
       const int r = job / chunks;
       const int c = job % chunks;
       Scalar* grad = &workspace.partial(r, c, 0);
@@ -310,7 +328,8 @@ struct GradientKernel {
         team_for(team, 1, [&](int) { *ratio_max = 0.0; });
       }
       // Tiles c, c + chunks, ... in increasing order, whatever the micro-batches.
-      for (int i = tile_first + (c - tile_first % chunks + chunks) % chunks; i < tile_last; i += chunks) {
+      for (int i = tile_first + (c - tile_first % chunks + chunks) % chunks; i < tile_last;
+           i += chunks) {
         const TileSpan span = tile_span(workspace.tiling, b_first, i);
         if (contributes(r, span)) tile_gradient(team, r, span, tile, grad, sums, ratio_max);
       }
@@ -347,31 +366,45 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                      const View2<Scalar>& gradient, const View2<double>& sums,
                      const View1<double>& ratio_max, const View1<StatusWord>& status) {
   const int R = buffer.shape.R;
-  require_extents(weight, "policy_gradient", "weight", "[R,B,G]", R, buffer.shape.B, buffer.shape.G);
+  require_extents(weight, "policy_gradient", "weight", "[R,B,G]", R, buffer.shape.B,
+                  buffer.shape.G);
   require_extents(gradient, "policy_gradient", "gradient", "[R,N]", R, net.size);
   const int tiles = workspace.tiling.tiles(minibatch.b_last - minibatch.b_first);
   const int micro = std::clamp(minibatch.micro_batches, 1, std::max(1, tiles));
   for (int m = 0; m < micro; ++m) {
     Kokkos::deep_copy(exec, workspace.train.next_job, 0);
-    const GradientKernel<Scalar> kernel{net,    weights, reference, workspace, params, buffer, weight, status,
-                                        R * workspace.tiling.chunks, minibatch.b_first,
-                                        tiles * m / micro, tiles * (m + 1) / micro};
-    Kokkos::parallel_for("motley::models::policy_gradient", tile_policy(exec, workspace.train.slots), kernel);
+    const GradientKernel<Scalar> kernel{net,
+                                        weights,
+                                        reference,
+                                        workspace,
+                                        params,
+                                        buffer,
+                                        weight,
+                                        status,
+                                        R * workspace.tiling.chunks,
+                                        minibatch.b_first,
+                                        tiles * m / micro,
+                                        tiles * (m + 1) / micro};
+    Kokkos::parallel_for("motley::models::policy_gradient",
+                         tile_policy(exec, workspace.train.slots), kernel);
   }
   sum_chunks_of_gradient(exec, workspace.partial, gradient);
   sum_updates(exec, workspace.sums, workspace.ratio_max, sums, ratio_max);
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                              \
-  template struct PolicyWorkspace<Scalar>;                                                                      \
-  template PolicyWorkspace<Scalar> make_policy_workspace<Scalar>(const Net&, int, int, int, int, int, bool);    \
-  template void score_tokens<Scalar>(const Exec&, const Net&, const Weights<Scalar>&,                           \
-                                     const PolicyWorkspace<Scalar>&, const ConstView1<LossParams>&,             \
-                                     const RolloutBuffer&, const ConstView1<int>&, const View4<float>&);        \
-  template void policy_gradient<Scalar>(                                                                        \
-      const Exec&, const Net&, const Weights<Scalar>&, const Weights<Scalar>&, const PolicyWorkspace<Scalar>&,  \
-      const ConstView1<LossParams>&, const RolloutBuffer&, const ConstView3<Scalar>&, const Minibatch&,         \
-      const View2<Scalar>&, const View2<double>&, const View1<double>&, const View1<StatusWord>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                               \
+  template struct PolicyWorkspace<Scalar>;                                                       \
+  template PolicyWorkspace<Scalar> make_policy_workspace<Scalar>(const Net&, int, int, int, int, \
+                                                                 int, bool);                     \
+  template void score_tokens<Scalar>(const Exec&, const Net&, const Weights<Scalar>&,            \
+                                     const PolicyWorkspace<Scalar>&,                             \
+                                     const ConstView1<LossParams>&, const RolloutBuffer&,        \
+                                     const ConstView1<int>&, const View4<float>&);               \
+  template void policy_gradient<Scalar>(                                                         \
+      const Exec&, const Net&, const Weights<Scalar>&, const Weights<Scalar>&,                   \
+      const PolicyWorkspace<Scalar>&, const ConstView1<LossParams>&, const RolloutBuffer&,       \
+      const ConstView3<Scalar>&, const Minibatch&, const View2<Scalar>&, const View2<double>&,   \
+      const View1<double>&, const View1<StatusWord>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

@@ -33,7 +33,8 @@ struct PolicyWorkspace {
 
 /// \param exact_kl  any replica uses kl.estimator = exact
 template <class Scalar>
-PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int G, int P, int T, bool exact_kl);
+PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int G, int P, int T,
+                                              bool exact_kl);
 
 /// Log-probabilities of the logged tokens under `weights`, by the trainer's own forward pass; with
 /// the sampler's weights they equal its log-probabilities bit for bit.
@@ -41,7 +42,8 @@ PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int 
 template <class Scalar>
 void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                   const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
-                  const RolloutBuffer& buffer, const ConstView1<int>& active, const View4<float>& log_prob);
+                  const RolloutBuffer& buffer, const ConstView1<int>& active,
+                  const View4<float>& log_prob);
 
 /// What the policy gradient is taken of: prompts [b_first, b_last) of every replica.
 struct Minibatch {

@@ -12,7 +12,9 @@ namespace {
 /// Completions decoded side by side: enough rows for the products, few enough for the cache.
 constexpr int kDecodeRows = 48;
 
-int groups_per_tile(int B, int G) { return std::clamp(kDecodeRows / std::max(1, G), 1, B); }
+int groups_per_tile(int B, int G) {
+  return std::clamp(kDecodeRows / std::max(1, G), 1, B);
+}
 
 }  // namespace
 
@@ -50,7 +52,8 @@ struct RolloutKernel {
     const int G = static_cast<int>(out.token.extent(2));
     const int T = static_cast<int>(out.token.extent(3));
     const DrawKey draw{key.seed(r), key.stream, key.step};
-    const float u = draw_uniform(draw, static_cast<std::uint32_t>(b * G + g), static_cast<std::uint32_t>(t));
+    const float u =
+        draw_uniform(draw, static_cast<std::uint32_t>(b * G + g), static_cast<std::uint32_t>(t));
     TokenDraw drawn = draw_token(row, net.vocab, softmax, key.sampling(r), u);
     if (t < static_cast<int>(forced.extent(1)) && forced(b, t) >= 0) drawn = {forced(b, t), 1.0f};
     const Scalar log_prob = softmax.log_prob(row[drawn.token]);
@@ -79,7 +82,8 @@ struct RolloutKernel {
   }
 
   /// Prompt rows: every prompt of the tile at once, then token 0 of all completions.
-  KOKKOS_INLINE_FUNCTION void prefill(const Team& team, Tile<Scalar>& t, int r, int b0, int nb) const {
+  KOKKOS_INLINE_FUNCTION void prefill(const Team& team, Tile<Scalar>& t, int r, int b0,
+                                      int nb) const {
     const int G = static_cast<int>(out.token.extent(2));
     const Scalar* packed = &weights.packed(r, 0);
     int rows = 0;
@@ -122,7 +126,8 @@ struct RolloutKernel {
   }
 
   /// Rows of the completions that have not ended after t tokens; returns how many.
-  KOKKOS_INLINE_FUNCTION int gather_active(const Team& team, Tile<Scalar>& tile, int r, int b0, int nb, int t) const {
+  KOKKOS_INLINE_FUNCTION int gather_active(const Team& team, Tile<Scalar>& tile, int r, int b0,
+                                           int nb, int t) const {
     const int G = static_cast<int>(out.token.extent(2));
     int active = 0;
     Kokkos::single(
@@ -149,7 +154,8 @@ struct RolloutKernel {
     const int T = static_cast<int>(out.token.extent(3));
     Tile<Scalar> tile{};
     std::int64_t ints = 0;
-    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile, ints);
+    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile,
+                 ints);
     for (int job = take_job(team, workspace.next_job.data()); job < jobs;
          job = take_job(team, workspace.next_job.data())) {
       const int r = job / jobs_per_replica;
@@ -163,7 +169,8 @@ struct RolloutKernel {
         if (tile.rows == 0) break;
         forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
         for (int first = 0; first < tile.rows; first += tile.shape.head_rows) {
-          const int count = first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
+          const int count =
+              first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
           head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
           team_for(team, count, [&](int i) {
             Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
@@ -180,8 +187,9 @@ struct RolloutKernel {
 
 template <class Scalar>
 void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
-             const TileWorkspace<Scalar>& workspace, const RolloutKey& key, const ConstView3<int>& prompt,
-             const ConstView2<int>& prompt_length, const ConstView2<int>& forced, const RolloutOutput& out,
+             const TileWorkspace<Scalar>& workspace, const RolloutKey& key,
+             const ConstView3<int>& prompt, const ConstView2<int>& prompt_length,
+             const ConstView2<int>& forced, const RolloutOutput& out,
              const View1<StatusWord>& status) {
   const int R = static_cast<int>(out.token.extent(0));
   const int B = static_cast<int>(out.token.extent(1));
@@ -190,16 +198,19 @@ void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
   const int groups = groups_per_tile(B, G);
   const int per_replica = (B + groups - 1) / groups;
   Kokkos::deep_copy(exec, workspace.next_job, 0);
-  const RolloutKernel<Scalar> kernel{net,    weights, workspace, key,         prompt, prompt_length,
-                                     forced, out,     status,    R * per_replica, per_replica, groups};
+  const RolloutKernel<Scalar> kernel{net,    weights,         workspace,   key,
+                                     prompt, prompt_length,   forced,      out,
+                                     status, R * per_replica, per_replica, groups};
   Kokkos::parallel_for("motley::models::rollout", tile_policy(exec, workspace.slots), kernel);
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                                         \
-  template TileWorkspace<Scalar> make_rollout_workspace<Scalar>(const Net&, int, int, int, int, int);      \
-  template void rollout<Scalar>(const Exec&, const Net&, const Weights<Scalar>&, const TileWorkspace<Scalar>&, \
-                                const RolloutKey&, const ConstView3<int>&, const ConstView2<int>&,         \
-                                const ConstView2<int>&, const RolloutOutput&, const View1<StatusWord>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                               \
+  template TileWorkspace<Scalar> make_rollout_workspace<Scalar>(const Net&, int, int, int, int,  \
+                                                                int);                            \
+  template void rollout<Scalar>(                                                                 \
+      const Exec&, const Net&, const Weights<Scalar>&, const TileWorkspace<Scalar>&,             \
+      const RolloutKey&, const ConstView3<int>&, const ConstView2<int>&, const ConstView2<int>&, \
+      const RolloutOutput&, const View1<StatusWord>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

@@ -18,12 +18,12 @@ struct RolloutKey {
 
 /// What a rollout writes; the sampler's fields of a RolloutBuffer.
 struct RolloutOutput {
-  View4<int> token;         ///< [R,B,G,T] kPad after the end
-  View3<int> length;        ///< [R,B,G]
-  View3<int> finish;        ///< [R,B,G]
-  View4<float> log_prob;    ///< [R,B,G,T] 0 where masked
-  View4<float> entropy;     ///< [R,B,G,T] 0 where masked
-  View4<float> kept_mass;   ///< [R,B,G,T] 1 where masked
+  View4<int> token;        ///< [R,B,G,T] kPad after the end
+  View3<int> length;       ///< [R,B,G]
+  View3<int> finish;       ///< [R,B,G]
+  View4<float> log_prob;   ///< [R,B,G,T] 0 where masked
+  View4<float> entropy;    ///< [R,B,G,T] 0 where masked
+  View4<float> kept_mass;  ///< [R,B,G,T] 1 where masked
 };
 RolloutOutput rollout_output(const RolloutBuffer& buffer);
 
@@ -32,18 +32,18 @@ template <class Scalar>
 TileWorkspace<Scalar> make_rollout_workspace(const Net& net, int R, int B, int G, int P, int T);
 
 /// Samples completions. A tile of prompts and their completions goes through all positions in one
-/// team; the prompt is computed once for its group; finished completions leave the tile. The draw of
-/// token t of completion g is at address (seed, stream, step, b * G + g, t). A completion ends with
-/// kEos or at T tokens.
-/// \param prompt [R,B,P]  \param prompt_length [R,B], at least 1
-/// \param forced [B,K] tokens that open every completion of prompt b, negative = sample; may be empty
+/// team; the prompt is computed once for its group; finished completions leave the tile. The draw
+/// of token t of completion g is at address (seed, stream, step, b * G + g, t). A completion ends
+/// with kEos or at T tokens. \param prompt [R,B,P]  \param prompt_length [R,B], at least 1 \param
+/// forced [B,K] tokens that open every completion of prompt b, negative = sample; may be empty
 /// \param status [R] receives the address of the first non-finite logits
 /// Every element of the output is written. Bits of a completion depend on nothing but its prompt,
 /// weights and address.
 template <class Scalar>
 void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
-             const TileWorkspace<Scalar>& workspace, const RolloutKey& key, const ConstView3<int>& prompt,
-             const ConstView2<int>& prompt_length, const ConstView2<int>& forced, const RolloutOutput& out,
+             const TileWorkspace<Scalar>& workspace, const RolloutKey& key,
+             const ConstView3<int>& prompt, const ConstView2<int>& prompt_length,
+             const ConstView2<int>& forced, const RolloutOutput& out,
              const View1<StatusWord>& status);
 
 }  // namespace motley

@@ -25,6 +25,7 @@ SupervisedWorkspace<Scalar> make_supervised_workspace(const Net& net, int R, int
 template <class Scalar>
 void supervised_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                          const SupervisedWorkspace<Scalar>& workspace, const CorpusBatch& batch,
-                         const ConstView1<int>& active, const View2<Scalar>& gradient, const View1<double>& loss);
+                         const ConstView1<int>& active, const View2<Scalar>& gradient,
+                         const View1<double>& loss);
 
 }  // namespace motley

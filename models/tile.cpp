@@ -18,7 +18,8 @@ constexpr int kDeviceTeam = 128;
 }  // namespace
 
 template <class Scalar>
-TileWorkspace<Scalar> make_tile_workspace(const char* label, const Net& net, const TileShape& shape, int jobs) {
+TileWorkspace<Scalar> make_tile_workspace(const char* label, const Net& net, const TileShape& shape,
+                                          int jobs) {
   TileWorkspace<Scalar> w;
   w.shape = shape;
   w.slots = std::clamp(concurrent_teams(), 1, std::max(1, jobs));
@@ -37,7 +38,9 @@ TeamPolicy tile_policy(const Exec& exec, int slots) {
   return TeamPolicy(exec, slots, std::is_same_v<Exec, HostExec> ? 1 : kDeviceTeam);
 }
 
-template TileWorkspace<float> make_tile_workspace<float>(const char*, const Net&, const TileShape&, int);
-template TileWorkspace<double> make_tile_workspace<double>(const char*, const Net&, const TileShape&, int);
+template TileWorkspace<float> make_tile_workspace<float>(const char*, const Net&, const TileShape&,
+                                                         int);
+template TileWorkspace<double> make_tile_workspace<double>(const char*, const Net&,
+                                                           const TileShape&, int);
 
 }  // namespace motley

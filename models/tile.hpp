@@ -17,11 +17,11 @@ namespace motley {
 
 /// Sizes of a tile; determines the slot.
 struct TileShape {
-  int max_rows = 0;     ///< rows of one forward call
-  int max_streams = 0;  ///< prompts + completions
-  int capacity = 0;     ///< tokens of the longest stream
-  int head_rows = 32;   ///< rows whose logits exist at one time
-  bool training = false;  ///< keep activations of every layer
+  int max_rows = 0;        ///< rows of one forward call
+  int max_streams = 0;     ///< prompts + completions
+  int capacity = 0;        ///< tokens of the longest stream
+  int head_rows = 32;      ///< rows whose logits exist at one time
+  bool training = false;   ///< keep activations of every layer
   bool reference = false;  ///< a second hidden state and logits block (exact KL)
 };
 
@@ -52,9 +52,9 @@ struct Tile {
   Scalar* act;       ///< [rows,F]
   std::int64_t layer_stride;
   // after the last layer
-  Scalar* x_out;   ///< [rows,D]
-  Scalar* inv_out; ///< [rows]
-  Scalar* hidden;  ///< [rows,D] final normalised state
+  Scalar* x_out;    ///< [rows,D]
+  Scalar* inv_out;  ///< [rows]
+  Scalar* hidden;   ///< [rows,D] final normalised state
   // key-value store per layer
   Scalar* key_t;    ///< [streams,KVH,hd,cap16] keys, positions contiguous
   Scalar* value;    ///< [streams,cap,KVW]
@@ -62,7 +62,7 @@ struct Tile {
   Scalar* value_t;  ///< [streams,KVH,hd,cap16], training only
   std::int64_t kv_stride;
   // scratch
-  Scalar* score;   ///< [rows,H,span16] attention weights of a row
+  Scalar* score;       ///< [rows,H,span16] attention weights of a row
   Scalar* logits;      ///< [head_rows + 2,vocab_ld]; the last two rows are scratch
   Scalar* ref_logits;  ///< [head_rows,vocab_ld], reference
   Scalar* ref_hidden;  ///< [rows,D], reference
@@ -81,8 +81,9 @@ struct Tile {
 /// Assigns pointers of `tile` into a slot; with base = nullptr computes the slot's size.
 /// \return number of Scalars; `ints` receives the number of ints
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION std::int64_t lay_out_tile(const Net& net, const TileShape& shape, Scalar* base,
-                                                 int* int_base, Tile<Scalar>& tile, std::int64_t& ints) {
+KOKKOS_INLINE_FUNCTION std::int64_t lay_out_tile(const Net& net, const TileShape& shape,
+                                                 Scalar* base, int* int_base, Tile<Scalar>& tile,
+                                                 std::int64_t& ints) {
   std::int64_t at = 0;
   const auto take = [&](std::int64_t n) {
     Scalar* p = base + at;
@@ -148,7 +149,8 @@ KOKKOS_INLINE_FUNCTION std::int64_t lay_out_tile(const Net& net, const TileShape
 
   tile.score = take(M * net.heads * 2 * cap16);
   tile.logits = take(std::int64_t{shape.head_rows + 2} * net.vocab_ld());
-  tile.ref_logits = shape.reference ? take(std::int64_t{shape.head_rows} * net.vocab_ld()) : nullptr;
+  tile.ref_logits =
+      shape.reference ? take(std::int64_t{shape.head_rows} * net.vocab_ld()) : nullptr;
   tile.ref_hidden = shape.reference ? take(M * D) : nullptr;
   if (shape.training) {
     tile.dx = take(M * D);
@@ -176,7 +178,8 @@ struct TileWorkspace {
 };
 
 template <class Scalar>
-TileWorkspace<Scalar> make_tile_workspace(const char* label, const Net& net, const TileShape& shape, int jobs);
+TileWorkspace<Scalar> make_tile_workspace(const char* label, const Net& net, const TileShape& shape,
+                                          int jobs);
 
 /// Teams that run at once and threads per team, for a kernel over tiles.
 TeamPolicy tile_policy(const Exec& exec, int slots);
@@ -186,7 +189,8 @@ TeamPolicy tile_policy(const Exec& exec, int slots);
 KOKKOS_INLINE_FUNCTION int take_job(const Team& team, int* counter) {
   int job = 0;
   Kokkos::single(
-      Kokkos::PerTeam(team), [&](int& value) { value = Kokkos::atomic_fetch_add(counter, 1); }, job);
+      Kokkos::PerTeam(team), [&](int& value) { value = Kokkos::atomic_fetch_add(counter, 1); },
+      job);
   return job;
 }
 

@@ -6,12 +6,12 @@
 namespace motley {
 
 struct TransformerConfig {
-  int layers = 2;         ///< L
-  int width = 64;         ///< D
-  int heads = 4;          ///< H
-  int kv_heads = 4;       ///< grouped-query: heads % kv_heads == 0
-  int ff = 192;           ///< inner width of the SwiGLU block
-  bool tied = false;      ///< the head shares the embedding
+  int layers = 2;     ///< L
+  int width = 64;     ///< D
+  int heads = 4;      ///< H
+  int kv_heads = 4;   ///< grouped-query: heads % kv_heads == 0
+  int ff = 192;       ///< inner width of the SwiGLU block
+  bool tied = false;  ///< the head shares the embedding
   double rope_theta = 10000.0;
   double norm_eps = 1e-5;
   // Set from the task, not options:
@@ -24,9 +24,8 @@ struct TransformerConfig {
 };
 
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, TransformerConfig>
-{
+void describe(C& c,
+              Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, TransformerConfig> {
   v("model.layers", c.layers, between(1, 128), "1", "transformer layers");
   v("model.width", c.width, between(8, 8192), "1", "width of the residual stream");
   v("model.heads", c.heads, between(1, 128), "1", "attention heads; divides model.width");
@@ -34,7 +33,8 @@ void describe(C& c, Visitor&& v)
   v("model.ff", c.ff, between(8, 65536), "1", "inner width of the SwiGLU block");
   v("model.tied", c.tied, any_value, "1", "the output head shares the embedding");
   v("model.rope_theta", c.rope_theta, between(1, 1e9), "1", "base of the rotary frequencies");
-  v("model.norm_eps", c.norm_eps, Range{.low = 0, .high = 1, .low_open = true}, "1", "epsilon inside the root of RMSNorm");
+  v("model.norm_eps", c.norm_eps, Range{.low = 0, .high = 1, .low_open = true}, "1",
+    "epsilon inside the root of RMSNorm");
 }
 
 enum class ClassifierForm : int { bi_encoder, cross_encoder };
@@ -62,10 +62,9 @@ struct ClassifierConfig {
 };
 
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, ClassifierConfig>
-{
-  v("classifier.form", c.form, any_value, "1", "bi_encoder embeds each completion once; cross_encoder reads every pair (the paper's)");
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, ClassifierConfig> {
+  v("classifier.form", c.form, any_value, "1",
+    "bi_encoder embeds each completion once; cross_encoder reads every pair (the paper's)");
   v("classifier.layers", c.layers, between(1, 64), "1", "encoder layers");
   v("classifier.width", c.width, between(8, 4096), "1", "encoder width");
   v("classifier.heads", c.heads, between(1, 128), "1", "encoder heads; divides classifier.width");
@@ -73,8 +72,10 @@ void describe(C& c, Visitor&& v)
   v("classifier.steps", c.steps, between(0, 1e6), "1", "training steps");
   v("classifier.batch", c.batch, between(2, 1e5), "1", "labelled pairs per training step");
   v("classifier.lr", c.lr, Range{.low = 0, .high = 1, .low_open = true}, "1", "peak learning rate");
-  v("classifier.symmetrize", c.symmetrize, any_value, "1", "how the two orders of a pair are combined; the official code asks one order only");
-  v("classifier.train_noise", c.train_noise, between(0, 0.5), "1", "share of training labels flipped");
+  v("classifier.symmetrize", c.symmetrize, any_value, "1",
+    "how the two orders of a pair are combined; the official code asks one order only");
+  v("classifier.train_noise", c.train_noise, between(0, 0.5), "1",
+    "share of training labels flipped");
 }
 
 }  // namespace motley

@@ -36,9 +36,15 @@ struct Range {
     return (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high);
   }
 };
-inline constexpr Range at_least(double low) { return {.low = low}; }
-inline constexpr Range above(double low) { return {.low = low, .low_open = true}; }
-inline constexpr Range between(double low, double high) { return {.low = low, .high = high}; }
+inline constexpr Range at_least(double low) {
+  return {.low = low};
+}
+inline constexpr Range above(double low) {
+  return {.low = low, .low_open = true};
+}
+inline constexpr Range between(double low, double high) {
+  return {.low = low, .high = high};
+}
 
 /// Any text (or any member of the enumeration).
 struct AnyValue {};

@@ -61,7 +61,8 @@ void throw_requirement(ErrorKind kind, const char* condition, const std::string&
                        std::source_location where) {
   // The condition and the place help only where the fault is motley's own.
   if (kind == ErrorKind::internal)
-    throw Error(kind, concat(message, " [", condition, ", ", where.file_name(), ":", where.line(), "]"));
+    throw Error(kind,
+                concat(message, " [", condition, ", ", where.file_name(), ":", where.line(), "]"));
   throw Error(kind, message);
 }
 

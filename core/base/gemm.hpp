@@ -24,23 +24,24 @@ template <class Scalar>
 KOKKOS_INLINE_FUNCTION void tile_gemm(const Team& team, int M, int N, int K, const Scalar* a,
                                       int a_row, int a_col, const Scalar* b, int ldb, Scalar* c,
                                       int ldc, bool accumulate) {
-  KOKKOS_IF_ON_HOST((if (team.team_rank() == 0)
-                         host_gemm(M, N, K, a, a_row, a_col, b, ldb, c, ldc, accumulate);))
+  KOKKOS_IF_ON_HOST(
+      (if (team.team_rank() == 0) host_gemm(M, N, K, a, a_row, a_col, b, ldb, c, ldc, accumulate);))
   KOKKOS_IF_ON_DEVICE((Kokkos::parallel_for(Kokkos::TeamVectorRange(team, M * N), [&](int i) {
-    const int m = i / N;
-    const int n = i - m * N;
-    Scalar sum = accumulate ? c[m * ldc + n] : Scalar(0);
-    for (int k = 0; k < K; ++k) sum += a[m * a_row + k * a_col] * b[k * ldb + n];
-    c[m * ldc + n] = sum;
-  });))
+                         const int m = i / N;
+                         const int n = i - m * N;
+                         Scalar sum = accumulate ? c[m * ldc + n] : Scalar(0);
+                         for (int k = 0; k < K; ++k)
+                           sum += a[m * a_row + k * a_col] * b[k * ldb + n];
+                         c[m * ldc + n] = sum;
+                       });))
   team.team_barrier();
 }
 
 /// f(i, j) for i in [0, rows), j in [0, cols); j is contiguous. Ends with a barrier.
 template <class F>
 KOKKOS_INLINE_FUNCTION void team_for(const Team& team, int rows, int cols, const F& f) {
-  KOKKOS_IF_ON_HOST((for (int i = team.team_rank(); i < rows; i += team.team_size())
-                         for (int j = 0; j < cols; ++j) f(i, j);))
+  KOKKOS_IF_ON_HOST((for (int i = team.team_rank(); i < rows;
+                          i += team.team_size()) for (int j = 0; j < cols; ++j) f(i, j);))
   KOKKOS_IF_ON_DEVICE((Kokkos::parallel_for(Kokkos::TeamVectorRange(team, rows * cols),
                                             [&](int k) { f(k / cols, k % cols); });))
   team.team_barrier();

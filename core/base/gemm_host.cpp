@@ -1,6 +1,6 @@
-#include "core/base/gemm.hpp"
-
 #include <algorithm>
+
+#include "core/base/gemm.hpp"
 
 namespace motley {
 
@@ -21,13 +21,15 @@ constexpr int kRegisterVectors = 2;
 #endif
 
 template <class Scalar>
-using Vector [[gnu::vector_size(kVectorBytes), gnu::may_alias, gnu::aligned(alignof(Scalar))]] = Scalar;
+using Vector [[gnu::vector_size(kVectorBytes), gnu::may_alias, gnu::aligned(alignof(Scalar))]] =
+    Scalar;
 
 template <class Scalar>
 constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(Scalar));
 
 /// sum + a * b as the register blocks compute it: fused where the machine can, so that no choice of
-/// the compiler (a vectorised product with ordered sums, say) gives the leftover columns other bits.
+/// the compiler (a vectorised product with ordered sums, say) gives the leftover columns other
+/// bits.
 template <class Scalar>
 inline Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
 #if defined(__FMA__)
@@ -68,8 +70,9 @@ void panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b,
            int ldc, bool accumulate) {
   int m = 0;
   for (; m + kRegisterRows <= M; m += kRegisterRows)
-    block<Scalar, kRegisterRows, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row, a_col, b, ldb,
-                                          c + static_cast<std::ptrdiff_t>(m) * ldc, ldc, accumulate);
+    block<Scalar, kRegisterRows, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row,
+                                          a_col, b, ldb, c + static_cast<std::ptrdiff_t>(m) * ldc,
+                                          ldc, accumulate);
   for (; m + 2 <= M; m += 2)
     block<Scalar, 2, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row, a_col, b, ldb,
                               c + static_cast<std::ptrdiff_t>(m) * ldc, ldc, accumulate);
@@ -87,20 +90,25 @@ void host_gemm(int M, int N, int K, const Scalar* a, int a_row, int a_col, const
   int n = 0;
   for (; n + kRegisterVectors * W <= N; n += kRegisterVectors * W)
     panel<Scalar, kRegisterVectors>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
-  for (; n + W <= N; n += W) panel<Scalar, 1>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
-  // Columns left over: widths of motley's matrices are multiples of 16 except in odd configurations.
+  for (; n + W <= N; n += W)
+    panel<Scalar, 1>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
+  // Columns left over: widths of motley's matrices are multiples of 16 except in odd
+  // configurations.
   for (; n < N; ++n) {
     for (int m = 0; m < M; ++m) {
       Scalar sum = accumulate ? c[static_cast<std::ptrdiff_t>(m) * ldc + n] : Scalar(0);
       for (int k = 0; k < K; ++k)
-        sum = multiply_add(a[static_cast<std::ptrdiff_t>(m) * a_row + static_cast<std::ptrdiff_t>(k) * a_col],
-                           b[static_cast<std::ptrdiff_t>(k) * ldb + n], sum);
+        sum = multiply_add(
+            a[static_cast<std::ptrdiff_t>(m) * a_row + static_cast<std::ptrdiff_t>(k) * a_col],
+            b[static_cast<std::ptrdiff_t>(k) * ldb + n], sum);
       c[static_cast<std::ptrdiff_t>(m) * ldc + n] = sum;
     }
   }
 }
 
-template void host_gemm<float>(int, int, int, const float*, int, int, const float*, int, float*, int, bool);
-template void host_gemm<double>(int, int, int, const double*, int, int, const double*, int, double*, int, bool);
+template void host_gemm<float>(int, int, int, const float*, int, int, const float*, int, float*,
+                               int, bool);
+template void host_gemm<double>(int, int, int, const double*, int, int, const double*, int, double*,
+                                int, bool);
 
 }  // namespace motley

@@ -36,7 +36,9 @@ KOKKOS_INLINE_FUNCTION float exp_value(float x) {
   return p * Kokkos::bit_cast<float>(static_cast<std::int32_t>(static_cast<int>(n) + 127) << 23);
 }
 
-KOKKOS_INLINE_FUNCTION double exp_value(double x) { return Kokkos::exp(x); }
+KOKKOS_INLINE_FUNCTION double exp_value(double x) {
+  return Kokkos::exp(x);
+}
 
 /// exp(x), but exactly 0 for x = -infinity and below the smallest normal result.
 template <class Scalar>

@@ -11,7 +11,9 @@ namespace motley {
 
 inline constexpr int kSumChunk = 4096;
 
-KOKKOS_INLINE_FUNCTION std::int64_t sum_chunks(std::int64_t n) { return (n + kSumChunk - 1) / kSumChunk; }
+KOKKOS_INLINE_FUNCTION std::int64_t sum_chunks(std::int64_t n) {
+  return (n + kSumChunk - 1) / kSumChunk;
+}
 
 /// total(r) = sum over i in [0, n) of f(r, i), in double, for r in [0, R).
 /// \param partial [R, sum_chunks(n)] scratch     \param total [R] out

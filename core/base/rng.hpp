@@ -35,19 +35,19 @@ KOKKOS_INLINE_FUNCTION Philox4 philox4x32_10(Philox4 counter, std::uint32_t key0
 
 /// What a draw is for. The numbers are part of the file format: never reuse or renumber.
 enum class Stream : std::uint32_t {
-  prompt = 1,      ///< which training prompt stands at (step, b)
-  sample = 2,      ///< token of a training rollout
-  eval = 3,        ///< token of an evaluation rollout
-  init = 4,        ///< initial policy weights
-  corpus = 5,      ///< pretraining corpus
+  prompt = 1,  ///< which training prompt stands at (step, b)
+  sample = 2,  ///< token of a training rollout
+  eval = 3,    ///< token of an evaluation rollout
+  init = 4,    ///< initial policy weights
+  corpus = 5,  ///< pretraining corpus
   classifier_init = 6,
   classifier_data = 7,  ///< pairs for the pair classifier
-  task = 8,        ///< the task's own tables (prompt pools)
-  permute = 9,     ///< the `permuted` control
-  gate = 10,       ///< token of a skill-gate rollout
-  forced = 11,     ///< forced first tokens of the skill gate
-  bootstrap = 12,  ///< resampling in `compare`
-  holdout = 13,    ///< held-out pairs of the pair classifier
+  task = 8,             ///< the task's own tables (prompt pools)
+  permute = 9,          ///< the `permuted` control
+  gate = 10,            ///< token of a skill-gate rollout
+  forced = 11,          ///< forced first tokens of the skill gate
+  bootstrap = 12,       ///< resampling in `compare`
+  holdout = 13,         ///< held-out pairs of the pair classifier
 };
 
 /// Address of a draw; the seed is the replica's own.

@@ -13,8 +13,15 @@
 namespace motley {
 
 enum class Stage : std::uint8_t {
-  rollout, score_tokens, score, pair_scores, partition, shape_reward, group_advantage,
-  policy_gradient, adamw_step,
+  rollout,
+  score_tokens,
+  score,
+  pair_scores,
+  partition,
+  shape_reward,
+  group_advantage,
+  policy_gradient,
+  adamw_step,
 };
 
 using StatusWord = std::uint64_t;
@@ -26,8 +33,8 @@ KOKKOS_INLINE_FUNCTION StatusWord pack_status(Stage stage, int b, int g, int t) 
          (StatusWord(g & 0x3FFFF) << 18) | StatusWord(t & 0x3FFFF);
 }
 
-KOKKOS_INLINE_FUNCTION void report(const View1<StatusWord>& status, int r, Stage stage, int b, int g,
-                                   int t) {
+KOKKOS_INLINE_FUNCTION void report(const View1<StatusWord>& status, int r, Stage stage, int b,
+                                   int g, int t) {
   Kokkos::atomic_min(&status(r), pack_status(stage, b, g, t));
 }
 

@@ -17,8 +17,10 @@ std::string Vocabulary::text(const int* ids, int length) const {
 namespace {
 
 /// Keyed bijection of [0, n): a four-round Feistel network on 2 * half bits, walked along its cycle
-/// until it lands inside. The domain is below 4 n, so a walk takes fewer than four steps on average.
-KOKKOS_INLINE_FUNCTION std::uint32_t permuted(std::uint32_t i, std::uint32_t n, const DrawKey& key) {
+/// until it lands inside. The domain is below 4 n, so a walk takes fewer than four steps on
+/// average.
+KOKKOS_INLINE_FUNCTION std::uint32_t permuted(std::uint32_t i, std::uint32_t n,
+                                              const DrawKey& key) {
   int half = 1;
   while ((std::uint64_t{1} << (2 * half)) < n) ++half;
   const std::uint32_t mask = (1u << half) - 1;
@@ -37,8 +39,9 @@ KOKKOS_INLINE_FUNCTION std::uint32_t permuted(std::uint32_t i, std::uint32_t n, 
 
 }  // namespace
 
-void sample_prompts(const Exec& exec, const PromptTable& table, const ConstView1<std::uint64_t>& seeds,
-                    std::uint32_t step, const View3<int>& prompt, const View2<int>& prompt_length,
+void sample_prompts(const Exec& exec, const PromptTable& table,
+                    const ConstView1<std::uint64_t>& seeds, std::uint32_t step,
+                    const View3<int>& prompt, const View2<int>& prompt_length,
                     const View2<int>& prompt_id) {
   const int R = static_cast<int>(prompt_id.extent(0));
   const int B = static_cast<int>(prompt_id.extent(1));
@@ -48,10 +51,12 @@ void sample_prompts(const Exec& exec, const PromptTable& table, const ConstView1
   const View2<int> length = table.length;
   const auto n = static_cast<std::uint32_t>(table.num_train);
   Kokkos::parallel_for(
-      "motley::tasks::sample_prompts", Kokkos::RangePolicy<Exec>(exec, 0, R * B), KOKKOS_LAMBDA(const int job) {
+      "motley::tasks::sample_prompts", Kokkos::RangePolicy<Exec>(exec, 0, R * B),
+      KOKKOS_LAMBDA(const int job) {
         const int r = job / B;
         const int b = job % B;
-        const std::uint64_t place = std::uint64_t{step} * static_cast<std::uint64_t>(B) + static_cast<std::uint64_t>(b);
+        const std::uint64_t place =
+            std::uint64_t{step} * static_cast<std::uint64_t>(B) + static_cast<std::uint64_t>(b);
         const auto epoch = static_cast<std::uint32_t>(place / n);
         const DrawKey key{seeds(r), Stream::prompt, epoch};
         const int row = static_cast<int>(permuted(static_cast<std::uint32_t>(place % n), n, key));

@@ -3,7 +3,8 @@
 
 namespace motley {
 
-std::unique_ptr<Task> make_scratchpad(const TaskConfig& config, const std::vector<std::uint64_t>& seeds);
+std::unique_ptr<Task> make_scratchpad(const TaskConfig& config,
+                                      const std::vector<std::uint64_t>& seeds);
 
 namespace {
 
@@ -29,8 +30,8 @@ std::unique_ptr<Task> make_task(const TaskConfig& config, const std::vector<std:
   for (const Registration& task : kTasks)
     if (config.name == task.name) return task.make(config, seeds);
   const auto names = task_names();
-  throw Error(ErrorKind::config, concat("task.name: unknown task \"", config.name, "\"; allowed: ", join(names),
-                                        did_you_mean(config.name, names)));
+  throw Error(ErrorKind::config, concat("task.name: unknown task \"", config.name, "\"; allowed: ",
+                                        join(names), did_you_mean(config.name, names)));
 }
 
 }  // namespace motley

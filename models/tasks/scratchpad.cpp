@@ -6,10 +6,10 @@
 ///   forward   SF p1 .. pn ANS b     running sums from the left:  p_i = x1 + .. + xi
 ///   backward  SB q1 .. qn ANS b     running sums from the right: q_i = xn + .. + x(n+1-i)
 ///   pairs     SP s1 .. sk ANS b     sums of neighbours, the last digit alone where n is odd
-/// Quality is 1 iff the text parses and b is the sum modulo m. The written work is not checked, so a
-/// policy may keep the marker and lose the skill ("semantic gaming"). The class of a completion is
-/// (family, b); what does not parse is one more class, "invalid". Fillers are surface only.
-/// The base policy's habit is to answer directly, mostly 0, without computing.
+/// Quality is 1 iff the text parses and b is the sum modulo m. The written work is not checked, so
+/// a policy may keep the marker and lose the skill ("semantic gaming"). The class of a completion
+/// is (family, b); what does not parse is one more class, "invalid". Fillers are surface only. The
+/// base policy's habit is to answer directly, mostly 0, without computing.
 
 #include <algorithm>
 #include <cmath>
@@ -31,7 +31,9 @@ struct Grammar {
   KOKKOS_INLINE_FUNCTION int digit(int value) const { return 2 + value; }
   KOKKOS_INLINE_FUNCTION bool is_digit(int token) const { return token >= 2 && token < 2 + m; }
   KOKKOS_INLINE_FUNCTION int filler(int i) const { return 2 + m + i; }
-  KOKKOS_INLINE_FUNCTION bool is_filler(int token) const { return token >= filler(0) && token < filler(kFillers); }
+  KOKKOS_INLINE_FUNCTION bool is_filler(int token) const {
+    return token >= filler(0) && token < filler(kFillers);
+  }
   KOKKOS_INLINE_FUNCTION int answer() const { return filler(kFillers); }
   /// Marker of family 1, 2, 3.
   KOKKOS_INLINE_FUNCTION int marker(int family) const { return answer() + family; }
@@ -49,7 +51,8 @@ struct Grammar {
     if (at < length && text[at] > answer() && text[at] <= marker(3)) family = text[at++] - answer();
     for (int i = 0; i < work(family); ++i, ++at)
       if (at >= length || !is_digit(text[at])) return invalid();
-    if (at + 3 != length || text[at] != answer() || !is_digit(text[at + 1]) || text[at + 2] != kEos) return invalid();
+    if (at + 3 != length || text[at] != answer() || !is_digit(text[at + 1]) || text[at + 2] != kEos)
+      return invalid();
     return family * m + text[at + 1] - 2;
   }
 
@@ -81,7 +84,8 @@ struct Draws {
   std::uint32_t next = 0;
   KOKKOS_INLINE_FUNCTION float uniform() { return draw_uniform(key, item, next++); }
   KOKKOS_INLINE_FUNCTION int below(int n) {
-    return static_cast<int>(uniform_below(draw_bits(key, item, next++).x[0], static_cast<std::uint32_t>(n)));
+    return static_cast<int>(
+        uniform_below(draw_bits(key, item, next++).x[0], static_cast<std::uint32_t>(n)));
   }
 };
 
@@ -96,8 +100,9 @@ class Scratchpad final : public Task {
   void score(const Exec& exec, const ConstView2<int>& prompt_id, const ConstView4<int>& token,
              const ConstView3<int>& length, const View3<int>& finish, const View3<float>& quality,
              const View3<int>& class_id) const override;
-  void corpus(const Exec& exec, const ConstView1<CorpusParams>& params, Stream stream, std::uint32_t step,
-              bool held_out, int same_prompt, const CorpusBatch& batch) const override;
+  void corpus(const Exec& exec, const ConstView1<CorpusParams>& params, Stream stream,
+              std::uint32_t step, bool held_out, int same_prompt,
+              const CorpusBatch& batch) const override;
   std::vector<std::vector<int>> forced_prefixes() const override {
     return {{grammar_.answer()}, {grammar_.marker(1)}, {grammar_.marker(2)}, {grammar_.marker(3)}};
   }
@@ -143,17 +148,21 @@ void Scratchpad::draw_pool(const TaskConfig& config, const std::vector<std::uint
   const int m = grammar_.m;
   const int n = grammar_.n;
   const int train = config.train_prompts > 0 ? config.train_prompts : (m == 2 ? 120 : 600);
-  const int eval = config.eval_prompts > 0 ? config.eval_prompts : 64 / m * m + (64 % m != 0 ? m : 0);
+  const int eval =
+      config.eval_prompts > 0 ? config.eval_prompts : 64 / m * m + (64 % m != 0 ? m : 0);
   const std::int64_t all = prompt_count(m, n);
   MOTLEY_REQUIRE(all <= kMostPrompts, ErrorKind::config, "task.digits: ", m, "^", n,
-                 " prompts are too many to tabulate, got digits = ", n, "; allowed: at most ", kMostPrompts, " prompts");
+                 " prompts are too many to tabulate, got digits = ", n, "; allowed: at most ",
+                 kMostPrompts, " prompts");
   const int zeros = static_cast<int>(std::lround(config.skew * train));
   const std::int64_t per_answer = all / m;
   const std::int64_t most_needed =
-      std::max<std::int64_t>(zeros, (train - zeros + m - 2) / std::max(1, m - 1)) + (eval + m - 1) / m;
-  MOTLEY_REQUIRE(most_needed <= per_answer, ErrorKind::config, "task.digits: ", m, "^", n, " = ", all,
-                 " prompts give ", per_answer, " per answer, got ", train, " training (skew ", config.skew, ") and ",
-                 eval, " held-out prompts, which need ", most_needed, "; use more digits or fewer prompts");
+      std::max<std::int64_t>(zeros, (train - zeros + m - 2) / std::max(1, m - 1)) +
+      (eval + m - 1) / m;
+  MOTLEY_REQUIRE(most_needed <= per_answer, ErrorKind::config, "task.digits: ", m, "^", n, " = ",
+                 all, " prompts give ", per_answer, " per answer, got ", train, " training (skew ",
+                 config.skew, ") and ", eval, " held-out prompts, which need ", most_needed,
+                 "; use more digits or fewer prompts");
 
   const int R = static_cast<int>(seeds.size());
   const int N = train + eval;
@@ -182,7 +191,8 @@ void Scratchpad::draw_pool(const TaskConfig& config, const std::vector<std::uint
       std::swap(order[i], order[uniform_below(bits, static_cast<std::uint32_t>(i + 1))]);
     }
     // Quotas: held-out first, answers in rotation; then the training pool.
-    std::vector<int> eval_left(static_cast<std::size_t>(m)), train_left(static_cast<std::size_t>(m));
+    std::vector<int> eval_left(static_cast<std::size_t>(m)),
+        train_left(static_cast<std::size_t>(m));
     for (int i = 0; i < eval; ++i) ++eval_left[static_cast<std::size_t>(i % m)];
     train_left[0] = zeros;
     for (int i = 0; i < train - zeros; ++i) ++train_left[static_cast<std::size_t>(1 + i % (m - 1))];
@@ -202,7 +212,8 @@ void Scratchpad::draw_pool(const TaskConfig& config, const std::vector<std::uint
         continue;
       }
       std::int64_t rest = number;
-      for (int i = 0; i < n; ++i, rest /= m) token(r, row, i) = grammar_.digit(static_cast<int>(rest % m));
+      for (int i = 0; i < n; ++i, rest /= m)
+        token(r, row, i) = grammar_.digit(static_cast<int>(rest % m));
     }
   }
   Kokkos::deep_copy(prompts_.token, token);
@@ -215,8 +226,9 @@ std::string Scratchpad::class_name(int class_id) const {
   return families_[static_cast<std::size_t>(family)] + " " + std::to_string(class_id % grammar_.m);
 }
 
-void Scratchpad::score(const Exec& exec, const ConstView2<int>& prompt_id, const ConstView4<int>& token,
-                       const ConstView3<int>& length, const View3<int>& finish, const View3<float>& quality,
+void Scratchpad::score(const Exec& exec, const ConstView2<int>& prompt_id,
+                       const ConstView4<int>& token, const ConstView3<int>& length,
+                       const View3<int>& finish, const View3<float>& quality,
                        const View3<int>& class_id) const {
   const int R = static_cast<int>(token.extent(0));
   const int B = static_cast<int>(token.extent(1));
@@ -224,7 +236,8 @@ void Scratchpad::score(const Exec& exec, const ConstView2<int>& prompt_id, const
   const Grammar grammar = grammar_;
   const View3<int> prompts = prompts_.token;
   Kokkos::parallel_for(
-      "motley::tasks::scratchpad_score", Kokkos::RangePolicy<Exec>(exec, 0, R * B * G), KOKKOS_LAMBDA(const int job) {
+      "motley::tasks::scratchpad_score", Kokkos::RangePolicy<Exec>(exec, 0, R * B * G),
+      KOKKOS_LAMBDA(const int job) {
         const int g = job % G;
         const int b = job / G % B;
         const int r = job / (G * B);
@@ -248,11 +261,12 @@ KOKKOS_INLINE_FUNCTION std::int64_t number_of(const Grammar& grammar, const int*
 }
 
 /// Writes the completion of a text behind its prompt; returns the tokens written.
-KOKKOS_INLINE_FUNCTION int write_completion(const Grammar& grammar, const CorpusParams& p, Draws& draws,
-                                            const int* digits, int* out) {
+KOKKOS_INLINE_FUNCTION int write_completion(const Grammar& grammar, const CorpusParams& p,
+                                            Draws& draws, const int* digits, int* out) {
   int at = 0;
   for (int slot = 0; slot < 2; ++slot)
-    if (draws.uniform() < static_cast<float>(p.filler)) out[at++] = grammar.filler(draws.below(kFillers));
+    if (draws.uniform() < static_cast<float>(p.filler))
+      out[at++] = grammar.filler(draws.below(kFillers));
   const float which = draws.uniform();
   int family = 0;
   double cumulative = p.share[0];
@@ -261,29 +275,34 @@ KOKKOS_INLINE_FUNCTION int write_completion(const Grammar& grammar, const Corpus
   for (int i = 0; i < grammar.work(family); ++i) out[at++] = grammar.work_token(digits, family, i);
   out[at++] = grammar.answer();
   int answer = grammar.sum(digits);
-  if (family == 0) answer = draws.uniform() < static_cast<float>(p.habit_guess) ? 0 : draws.below(grammar.m);
+  if (family == 0)
+    answer = draws.uniform() < static_cast<float>(p.habit_guess) ? 0 : draws.below(grammar.m);
   if (draws.uniform() < static_cast<float>(p.wrong_answer)) answer = draws.below(grammar.m);
   out[at++] = grammar.digit(answer);
-  if (draws.uniform() < static_cast<float>(p.malformed)) at = draws.below(at);  // cut before the answer
+  if (draws.uniform() < static_cast<float>(p.malformed))
+    at = draws.below(at);  // cut before the answer
   out[at++] = kEos;
   return at;
 }
 
 }  // namespace
 
-void Scratchpad::corpus(const Exec& exec, const ConstView1<CorpusParams>& params, Stream stream, std::uint32_t step,
-                        bool held_out, int same_prompt, const CorpusBatch& batch) const {
+void Scratchpad::corpus(const Exec& exec, const ConstView1<CorpusParams>& params, Stream stream,
+                        std::uint32_t step, bool held_out, int same_prompt,
+                        const CorpusBatch& batch) const {
   const int R = static_cast<int>(batch.token.extent(0));
   const int N = static_cast<int>(batch.token.extent(1));
   const int S = static_cast<int>(batch.token.extent(2));
-  require_extents(batch.token, "scratchpad corpus", "token", "[R,N,S]", R, N, max_prompt_ + max_completion_);
+  require_extents(batch.token, "scratchpad corpus", "token", "[R,N,S]", R, N,
+                  max_prompt_ + max_completion_);
   const Grammar grammar = grammar_;
   const View3<int> prompts = prompts_.token;
   const View2<int> is_held_out = held_out_;
   const int num_train = prompts_.num_train;
   const int num_eval = prompts_.num_eval;
   Kokkos::parallel_for(
-      "motley::tasks::scratchpad_corpus", Kokkos::RangePolicy<Exec>(exec, 0, R * N), KOKKOS_LAMBDA(const int job) {
+      "motley::tasks::scratchpad_corpus", Kokkos::RangePolicy<Exec>(exec, 0, R * N),
+      KOKKOS_LAMBDA(const int job) {
         const int r = job / N;
         const int i = job % N;
         const CorpusParams& p = params(r);
@@ -297,7 +316,8 @@ void Scratchpad::corpus(const Exec& exec, const ConstView1<CorpusParams>& params
           for (int d = 0; d < grammar.n; ++d) text[d] = prompts(r, row, d);
         } else {
           do {
-            for (int d = 0; d < grammar.n; ++d) text[d] = grammar.digit(prompt_draws.below(grammar.m));
+            for (int d = 0; d < grammar.n; ++d)
+              text[d] = grammar.digit(prompt_draws.below(grammar.m));
           } while (is_held_out(r, number_of(grammar, text)) != 0);
         }
         Draws draws{key, static_cast<std::uint32_t>(i)};
@@ -334,7 +354,8 @@ CorpusParams Scratchpad::classifier_corpus() const {
 
 }  // namespace
 
-std::unique_ptr<Task> make_scratchpad(const TaskConfig& config, const std::vector<std::uint64_t>& seeds) {
+std::unique_ptr<Task> make_scratchpad(const TaskConfig& config,
+                                      const std::vector<std::uint64_t>& seeds) {
   return std::make_unique<Scratchpad>(config, seeds);
 }
 

@@ -30,16 +30,19 @@ struct TaskConfig {
 };
 
 template <class C, class Visitor>
-void describe(C& c, Visitor&& v)
-  requires std::is_same_v<std::remove_const_t<C>, TaskConfig>
-{
+void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, TaskConfig> {
   v("task.name", c.name, OneOf{{"scratchpad"}}, "1", "the task");
-  v("task.modulus", c.modulus, between(2, 10), "1", "answers are sums of the digits modulo this; 2 = parity");
+  v("task.modulus", c.modulus, between(2, 10), "1",
+    "answers are sums of the digits modulo this; 2 = parity");
   v("task.digits", c.digits, between(2, 32), "token", "digits of a prompt, each below the modulus");
-  v("task.skew", c.skew, between(0, 1), "1", "share of training prompts whose answer is 0: what the habit can earn");
-  v("task.rare_prior", c.rare_prior, Range{.low = 0, .high = 0.33, .low_open = true}, "1", "prior of each of the three scratchpad families in the base policy");
-  v("task.train_prompts", c.train_prompts, between(0, 1e6), "1", "size of the training pool; 0 = the task's default");
-  v("task.eval_prompts", c.eval_prompts, between(0, 1e5), "1", "held-out prompts; 0 = the task's default");
+  v("task.skew", c.skew, between(0, 1), "1",
+    "share of training prompts whose answer is 0: what the habit can earn");
+  v("task.rare_prior", c.rare_prior, Range{.low = 0, .high = 0.33, .low_open = true}, "1",
+    "prior of each of the three scratchpad families in the base policy");
+  v("task.train_prompts", c.train_prompts, between(0, 1e6), "1",
+    "size of the training pool; 0 = the task's default");
+  v("task.eval_prompts", c.eval_prompts, between(0, 1e5), "1",
+    "held-out prompts; 0 = the task's default");
 }
 
 /// Token strings; token 0 is <pad>, token 1 is <eos>.
@@ -55,29 +58,30 @@ struct Vocabulary {
 struct PromptTable {
   int num_train = 0;
   int num_eval = 0;
-  View3<int> token;        ///< [R,N,P] left-aligned, kPad after the end
-  View2<int> length;       ///< [R,N]
-  std::vector<int> num_classes;   ///< [N] true number of semantic classes of a *correct* answer, -1 unknown
+  View3<int> token;   ///< [R,N,P] left-aligned, kPad after the end
+  View2<int> length;  ///< [R,N]
+  std::vector<int>
+      num_classes;  ///< [N] true number of semantic classes of a *correct* answer, -1 unknown
   std::vector<float> difficulty;  ///< [N] the task's own scale
   int size() const { return num_train + num_eval; }
 };
 
 /// Mixture from which a pretraining text is drawn, per replica.
 struct CorpusParams {
-  std::uint64_t seed = 0;         ///< the replica's own
-  double share[8] = {};           ///< of the task's families, in the task's order; sums to 1
-  double habit_guess = 0.8;       ///< probability that the habit answers its favourite
-  double filler = 0.25;           ///< probability of each surface filler
-  double wrong_answer = 0.0;      ///< probability that the answer is replaced by a random one
-  double malformed = 0.0;         ///< probability that the text is cut or scrambled
+  std::uint64_t seed = 0;     ///< the replica's own
+  double share[8] = {};       ///< of the task's families, in the task's order; sums to 1
+  double habit_guess = 0.8;   ///< probability that the habit answers its favourite
+  double filler = 0.25;       ///< probability of each surface filler
+  double wrong_answer = 0.0;  ///< probability that the answer is replaced by a random one
+  double malformed = 0.0;     ///< probability that the text is cut or scrambled
 };
 
 /// A batch of supervised texts: prompt then completion in one row.
 struct CorpusBatch {
-  View3<int> token;         ///< [R,N,S] prompt, completion, kPad; S = P + T
-  View2<int> prompt_length; ///< [R,N]
-  View2<int> length;        ///< [R,N] prompt + completion, end token included
-  View2<int> class_id;      ///< [R,N] ground-truth class of the completion
+  View3<int> token;          ///< [R,N,S] prompt, completion, kPad; S = P + T
+  View2<int> prompt_length;  ///< [R,N]
+  View2<int> length;         ///< [R,N] prompt + completion, end token included
+  View2<int> class_id;       ///< [R,N] ground-truth class of the completion
 };
 
 class Task {
@@ -87,8 +91,10 @@ class Task {
   const std::string& name() const { return name_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
   const PromptTable& prompts() const { return prompts_; }
-  int max_prompt() const { return max_prompt_; }          ///< P
-  int max_completion() const { return max_completion_; }  ///< smallest T that holds every correct answer
+  int max_prompt() const { return max_prompt_; }  ///< P
+  int max_completion() const {
+    return max_completion_;
+  }  ///< smallest T that holds every correct answer
   /// Families of completions, e.g. {"direct","forward","backward","pairs"}; first = the habit.
   const std::vector<std::string>& families() const { return families_; }
   /// Text of a ground-truth class, e.g. "forward 3"; "invalid" for malformed completions.
@@ -100,9 +106,10 @@ class Task {
   /// class "invalid" and finish = invalid (where finish was eos).
   /// \param prompt_id [R,B]  \param token [R,B,G,T]  \param length [R,B,G]
   /// \param finish [R,B,G] in, out  \param quality, class_id [R,B,G] out
-  virtual void score(const Exec& exec, const ConstView2<int>& prompt_id, const ConstView4<int>& token,
-                     const ConstView3<int>& length, const View3<int>& finish,
-                     const View3<float>& quality, const View3<int>& class_id) const = 0;
+  virtual void score(const Exec& exec, const ConstView2<int>& prompt_id,
+                     const ConstView4<int>& token, const ConstView3<int>& length,
+                     const View3<int>& finish, const View3<float>& quality,
+                     const View3<int>& class_id) const = 0;
 
   /// Draws a batch of texts: row n of replica r at address (seed, stream, step, n). Prompts come
   /// from outside the held-out set when `held_out` is false, from the held-out set otherwise.
@@ -117,7 +124,8 @@ class Task {
   /// every rare family.
   virtual CorpusParams skill_corpus() const = 0;
   virtual CorpusParams habit_corpus(double rare_prior) const = 0;
-  /// Balanced over families, with wrong and malformed texts: what pairs for the classifier are drawn from.
+  /// Balanced over families, with wrong and malformed texts: what pairs for the classifier are
+  /// drawn from.
   virtual CorpusParams classifier_corpus() const = 0;
 
  protected:
@@ -139,8 +147,9 @@ std::vector<std::string> task_names();
 /// Training prompts of a step: position (step * B + b) of an endless sequence of shuffled epochs;
 /// the shuffle of an epoch is a keyed bijection (Stream::prompt), so no state is kept.
 /// \param seeds [R]   \param prompt [R,B,P], prompt_length, prompt_id [R,B] out
-void sample_prompts(const Exec& exec, const PromptTable& table, const ConstView1<std::uint64_t>& seeds,
-                    std::uint32_t step, const View3<int>& prompt, const View2<int>& prompt_length,
+void sample_prompts(const Exec& exec, const PromptTable& table,
+                    const ConstView1<std::uint64_t>& seeds, std::uint32_t step,
+                    const View3<int>& prompt, const View2<int>& prompt_length,
                     const View2<int>& prompt_id);
 
 }  // namespace motley

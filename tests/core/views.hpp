@@ -29,7 +29,8 @@ View device_as(const std::vector<T>& values, Extents... extents) {
   View view("motley::test::view", static_cast<std::size_t>(extents)...);
   auto host = Kokkos::create_mirror(view);
   auto* data = host.data();
-  for (std::size_t i = 0; i < values.size(); ++i) data[i] = static_cast<typename View::non_const_value_type>(values[i]);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    data[i] = static_cast<typename View::non_const_value_type>(values[i]);
   Kokkos::deep_copy(view, host);
   return view;
 }

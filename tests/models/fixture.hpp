@@ -11,7 +11,8 @@
 
 namespace motley::test {
 
-inline TransformerConfig small_config(int vocab, int positions, int kv_heads = 2, bool tied = false) {
+inline TransformerConfig small_config(int vocab, int positions, int kv_heads = 2,
+                                      bool tied = false) {
   TransformerConfig c;
   c.layers = 2;
   c.width = 24;
@@ -53,8 +54,8 @@ struct PolicyFixture {
   View1<LossParams> loss;
   View1<int> active;
 
-  PolicyFixture(const Shape& s, const TransformerConfig& config, const std::vector<std::uint64_t>& seed_list,
-                double weight_scale = 6.0)
+  PolicyFixture(const Shape& s, const TransformerConfig& config,
+                const std::vector<std::uint64_t>& seed_list, double weight_scale = 6.0)
       : shape(s), layout(make_net_layout(config, true)), buffer(s) {
     const Net& net = layout.net;
     weights = make_weights<Scalar>("test", s.R, net, 10000.0);
@@ -69,7 +70,8 @@ struct PolicyFixture {
       for (const TensorSpec& t : layout.tensors.tensors())
         if (t.matrix())
           for (int r = 0; r < s.R; ++r)
-            for (std::int64_t i = 0; i < t.size(); ++i) host(r, t.offset + i) *= static_cast<Scalar>(weight_scale);
+            for (std::int64_t i = 0; i < t.size(); ++i)
+              host(r, t.offset + i) *= static_cast<Scalar>(weight_scale);
       Kokkos::deep_copy(w->params, host);
       pack_weights(exec, net, *w);
     }
@@ -94,7 +96,8 @@ struct PolicyFixture {
 
   void sample(std::uint32_t step = 3) {
     Exec exec;
-    const auto workspace = make_rollout_workspace<Scalar>(layout.net, shape.R, shape.B, shape.G, shape.P, shape.T);
+    const auto workspace =
+        make_rollout_workspace<Scalar>(layout.net, shape.R, shape.B, shape.G, shape.P, shape.T);
     const RolloutKey key{sampling, seeds, Stream::sample, step};
     rollout<Scalar>(exec, layout.net, weights, workspace, key, buffer.prompt, buffer.prompt_length,
                     ConstView2<int>(), rollout_output(buffer), status);
@@ -102,7 +105,8 @@ struct PolicyFixture {
   }
 
   PolicyWorkspace<Scalar> workspace(bool exact_kl = false) const {
-    return make_policy_workspace<Scalar>(layout.net, shape.R, shape.B, shape.G, shape.P, shape.T, exact_kl);
+    return make_policy_workspace<Scalar>(layout.net, shape.R, shape.B, shape.G, shape.P, shape.T,
+                                         exact_kl);
   }
 };
 

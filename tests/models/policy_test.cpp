@@ -1,7 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
+
+#include <gtest/gtest.h>
 
 #include "tests/models/fixture.hpp"
 
@@ -24,7 +24,8 @@ TEST(Rollout, SamplerLogProbEqualsTheTrainersBitForBit) {
     Kokkos::deep_copy(f.loss, loss);
     f.sample();
     const auto workspace = f.workspace();
-    score_tokens<float>(Exec(), f.layout.net, f.weights, workspace, f.loss, f.buffer, f.active, f.buffer.old_log_prob);
+    score_tokens<float>(Exec(), f.layout.net, f.weights, workspace, f.loss, f.buffer, f.active,
+                        f.buffer.old_log_prob);
     const auto sampled = on_host(f.buffer.sampler_log_prob);
     const auto scored = on_host(f.buffer.old_log_prob);
     const auto length = on_host(f.buffer.length);
@@ -61,9 +62,11 @@ TEST(Rollout, ForcedTokensOpenEveryCompletion) {
     host(b, 1) = b == 0 ? 6 : -1;
   }
   Kokkos::deep_copy(forced, host);
-  const auto workspace = make_rollout_workspace<float>(f.layout.net, kShape.R, kShape.B, kShape.G, kShape.P, kShape.T);
-  rollout<float>(Exec(), f.layout.net, f.weights, workspace, {f.sampling, f.seeds, Stream::gate, 0}, f.buffer.prompt,
-                 f.buffer.prompt_length, forced, rollout_output(f.buffer), f.status);
+  const auto workspace =
+      make_rollout_workspace<float>(f.layout.net, kShape.R, kShape.B, kShape.G, kShape.P, kShape.T);
+  rollout<float>(Exec(), f.layout.net, f.weights, workspace, {f.sampling, f.seeds, Stream::gate, 0},
+                 f.buffer.prompt, f.buffer.prompt_length, forced, rollout_output(f.buffer),
+                 f.status);
   const auto token = on_host(f.buffer.token);
   for (int r = 0; r < kShape.R; ++r)
     for (int g = 0; g < kShape.G; ++g) {
@@ -102,8 +105,9 @@ struct Objective {
 
   double operator()() {
     pack_weights(Exec(), f.layout.net, f.weights);
-    policy_gradient<double>(Exec(), f.layout.net, f.weights, f.reference, workspace, f.loss, f.buffer, weight,
-                            {0, f.shape.B, micro_batches}, gradient, sums, ratio_max, f.status);
+    policy_gradient<double>(Exec(), f.layout.net, f.weights, f.reference, workspace, f.loss,
+                            f.buffer, weight, {0, f.shape.B, micro_batches}, gradient, sums,
+                            ratio_max, f.status);
     double loss = 0;
     const auto host = on_host(sums);
     for (int r = 0; r < f.shape.R; ++r) loss += host(r, static_cast<int>(UpdateSum::loss));
@@ -114,7 +118,8 @@ struct Objective {
 /// Central differences along whole-vector random directions and single coordinates of every tensor.
 void check_gradient(const LossParams& params, int kv_heads, bool tied) {
   const Shape shape{.R = 1, .B = 2, .G = 3, .P = 3, .T = 5, .V = 7};
-  PolicyFixture<double> f(shape, small_config(shape.V, shape.P + shape.T, kv_heads, tied), {11}, 10.0);
+  PolicyFixture<double> f(shape, small_config(shape.V, shape.P + shape.T, kv_heads, tied), {11},
+                          10.0);
   f.sample();
   auto loss = on_host(f.loss);
   loss(0) = params;
@@ -154,7 +159,8 @@ void check_gradient(const LossParams& params, int kv_heads, bool tied) {
     double value[2];
     for (int side = 0; side < 2; ++side) {
       auto moved = Kokkos::create_mirror(f.weights.params);
-      for (std::int64_t n = 0; n < N; ++n) moved(0, n) = base(0, n) + (side == 0 ? h : -h) * direction[n];
+      for (std::int64_t n = 0; n < N; ++n)
+        moved(0, n) = base(0, n) + (side == 0 ? h : -h) * direction[n];
       Kokkos::deep_copy(f.weights.params, moved);
       value[side] = objective();
     }
@@ -169,26 +175,34 @@ void check_gradient(const LossParams& params, int kv_heads, bool tied) {
     std::vector<double> direction(N, 0.0);
     double length = 0;
     for (const TensorSpec& t : f.layout.tensors.tensors())
-      for (std::int64_t i = 0; i < t.size(); ++i) length += std::pow(direction[t.offset + i] = uniform(engine), 2);
+      for (std::int64_t i = 0; i < t.size(); ++i)
+        length += std::pow(direction[t.offset + i] = uniform(engine), 2);
     double analytic = 0;
-    for (std::int64_t n = 0; n < N; ++n) analytic += gradient(0, n) * (direction[n] /= std::sqrt(length));
+    for (std::int64_t n = 0; n < N; ++n)
+      analytic += gradient(0, n) * (direction[n] /= std::sqrt(length));
     const double numeric = difference(direction);
     // rtol 1e-6 of the gradient's own size: the truncation error of h = 1e-4 is about 1e-8.
     EXPECT_NEAR(numeric, analytic, 1e-6 * norm);
     EXPECT_NE(numeric, analytic);
   }
   for (const TensorSpec& t : f.layout.tensors.tensors()) {
-    const std::int64_t n = t.offset + static_cast<std::int64_t>(engine() % static_cast<unsigned>(t.size()));
+    const std::int64_t n =
+        t.offset + static_cast<std::int64_t>(engine() % static_cast<unsigned>(t.size()));
     std::vector<double> direction(N, 0.0);
     direction[n] = 1.0;
     EXPECT_NEAR(difference(direction), gradient(0, n), 1e-6 * norm) << t.name;
   }
 }
 
-TEST(PolicyGradient, MatchesFiniteDifferencesForPpo) { check_gradient({}, 2, false); }
-TEST(PolicyGradient, MatchesFiniteDifferencesWithTiedHeadAndAllHeads) { check_gradient({}, 4, true); }
+TEST(PolicyGradient, MatchesFiniteDifferencesForPpo) {
+  check_gradient({}, 2, false);
+}
+TEST(PolicyGradient, MatchesFiniteDifferencesWithTiedHeadAndAllHeads) {
+  check_gradient({}, 4, true);
+}
 TEST(PolicyGradient, MatchesFiniteDifferencesForReinforceWithEntropyAndTemperature) {
-  check_gradient({.policy = PolicyLoss::reinforce, .entropy_coef = 0.3, .inv_temperature = 1.4}, 1, false);
+  check_gradient({.policy = PolicyLoss::reinforce, .entropy_coef = 0.3, .inv_temperature = 1.4}, 1,
+                 false);
 }
 TEST(PolicyGradient, MatchesFiniteDifferencesForEveryKlEstimator) {
   for (const KlEstimator estimator :
@@ -228,8 +242,8 @@ TEST(PolicyGradient, PaddingCannotChangeABit) {
   View2<double> sums("motley::test::sums", kShape.R, kUpdateSums);
   View1<double> top("motley::test::top", kShape.R);
   const auto run = [&] {
-    policy_gradient<float>(Exec(), f.layout.net, f.weights, f.reference, workspace, f.loss, f.buffer, weight,
-                           {0, kShape.B, 1}, gradient, sums, top, f.status);
+    policy_gradient<float>(Exec(), f.layout.net, f.weights, f.reference, workspace, f.loss,
+                           f.buffer, weight, {0, kShape.B, 1}, gradient, sums, top, f.status);
     return on_host(gradient);
   };
   const auto clean = run();

@@ -1,10 +1,10 @@
 /// Gradients of pretraining and of the pair classifier, and the optimiser.
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
 #include <random>
+
+#include <gtest/gtest.h>
 
 #include "models/adamw.hpp"
 #include "models/classifier.hpp"
@@ -16,7 +16,8 @@ namespace {
 
 /// Central differences of `loss(params)` along random directions, h = 1e-4, against `gradient`.
 template <class Loss>
-void check_directions(const View2<double>& params, const std::vector<double>& gradient, const ParameterLayout& layout, const Loss& loss) {
+void check_directions(const View2<double>& params, const std::vector<double>& gradient,
+                      const ParameterLayout& layout, const Loss& loss) {
   const auto base = on_host(params);
   std::mt19937 engine(5);
   std::uniform_real_distribution<double> uniform(-1, 1);
@@ -30,20 +31,23 @@ void check_directions(const View2<double>& params, const std::vector<double>& gr
     std::vector<double> d(gradient.size(), 0.0);
     double length = 0;
     for (const TensorSpec& t : layout.tensors())
-      for (std::int64_t i = 0; i < t.size(); ++i) length += std::pow(d[static_cast<std::size_t>(t.offset + i)] = uniform(engine), 2);
+      for (std::int64_t i = 0; i < t.size(); ++i)
+        length += std::pow(d[static_cast<std::size_t>(t.offset + i)] = uniform(engine), 2);
     for (double& x : d) x /= std::sqrt(length);
     directions.push_back(d);
   }
   for (const TensorSpec& t : layout.tensors()) {
     std::vector<double> d(gradient.size(), 0.0);
-    d[static_cast<std::size_t>(t.offset + static_cast<std::int64_t>(engine() % static_cast<unsigned>(t.size())))] = 1.0;
+    d[static_cast<std::size_t>(
+        t.offset + static_cast<std::int64_t>(engine() % static_cast<unsigned>(t.size())))] = 1.0;
     directions.push_back(d);
   }
   for (const auto& d : directions) {
     double value[2], analytic = 0;
     for (int side = 0; side < 2; ++side) {
       auto moved = Kokkos::create_mirror(params);
-      for (std::size_t n = 0; n < d.size(); ++n) moved(0, n) = base(0, n) + (side == 0 ? h : -h) * d[n];
+      for (std::size_t n = 0; n < d.size(); ++n)
+        moved(0, n) = base(0, n) + (side == 0 ? h : -h) * d[n];
       Kokkos::deep_copy(params, moved);
       value[side] = loss();
     }
@@ -55,9 +59,11 @@ void check_directions(const View2<double>& params, const std::vector<double>& gr
 
 void check_supervised() {
   const int N = 5, S = 9, V = 11;
-  PolicyFixture<double> f({.R = 1, .B = 1, .G = 1, .P = 4, .T = 5, .V = V}, small_config(V, S), {3}, 10.0);
-  CorpusBatch batch{View3<int>("motley::test::token", 1, N, S), View2<int>("motley::test::prompt_length", 1, N),
-                    View2<int>("motley::test::length", 1, N), View2<int>("motley::test::class", 1, N)};
+  PolicyFixture<double> f({.R = 1, .B = 1, .G = 1, .P = 4, .T = 5, .V = V}, small_config(V, S), {3},
+                          10.0);
+  CorpusBatch batch{
+      View3<int>("motley::test::token", 1, N, S), View2<int>("motley::test::prompt_length", 1, N),
+      View2<int>("motley::test::length", 1, N), View2<int>("motley::test::class", 1, N)};
   std::mt19937 engine(2);
   auto token = on_host(batch.token);
   auto prompt_length = on_host(batch.prompt_length);
@@ -75,14 +81,17 @@ void check_supervised() {
   const View1<double> loss("motley::test::loss", 1);
   const auto evaluate = [&] {
     pack_weights(Exec(), f.layout.net, f.weights);
-    supervised_gradient<double>(Exec(), f.layout.net, f.weights, workspace, batch, f.active, gradient, loss);
+    supervised_gradient<double>(Exec(), f.layout.net, f.weights, workspace, batch, f.active,
+                                gradient, loss);
     return on_host(loss)(0);
   };
   evaluate();
   const auto g = on_host(gradient);
   check_directions(f.weights.params, {g.data(), g.data() + g.span()}, f.layout.tensors, evaluate);
 }
-TEST(Supervised, GradientMatchesFiniteDifferences) { check_supervised(); }
+TEST(Supervised, GradientMatchesFiniteDifferences) {
+  check_supervised();
+}
 
 struct PairCase {
   static constexpr int kVocab = 9, kT = 5, kGroups = 3, kG = 4;
@@ -104,7 +113,8 @@ struct PairCase {
     c.ff = 24;
     layout = make_pair_net_layout(c, kVocab, kT);
     weights = make_pair_weights<double>(1, layout.net);
-    init_pair_weights<double>(Exec(), layout, ConstView1<std::uint64_t>(device(std::vector<std::uint64_t>{4})), weights);
+    init_pair_weights<double>(
+        Exec(), layout, ConstView1<std::uint64_t>(device(std::vector<std::uint64_t>{4})), weights);
     auto params = on_host(weights.encoder.params);
     for (const TensorSpec& t : layout.tensors.tensors())
       if (t.matrix())
@@ -121,7 +131,8 @@ struct PairCase {
     for (int b = 0; b < kGroups; ++b)
       for (int i = 0; i < kG; ++i) {
         l(0, b, i) = 1 + static_cast<int>(engine() % kT);
-        for (int p = 0; p < l(0, b, i); ++p) t(0, b, i, p) = 1 + static_cast<int>(engine() % (kVocab - 1));
+        for (int p = 0; p < l(0, b, i); ++p)
+          t(0, b, i, p) = 1 + static_cast<int>(engine() % (kVocab - 1));
         for (int j = i + 1; j < kG; ++j) y(0, b, i, j) = static_cast<float>(engine() % 2);
       }
     // Two equal completions in the last group.
@@ -143,10 +154,15 @@ void check_pairs(ClassifierForm form) {
   PairCase c(form);
   c.evaluate();
   const auto g = on_host(c.gradient);
-  check_directions(c.weights.encoder.params, {g.data(), g.data() + g.span()}, c.layout.tensors, [&] { return c.evaluate(); });
+  check_directions(c.weights.encoder.params, {g.data(), g.data() + g.span()}, c.layout.tensors,
+                   [&] { return c.evaluate(); });
 }
-TEST(PairClassifier, BiEncoderGradientMatchesFiniteDifferences) { check_pairs(ClassifierForm::bi_encoder); }
-TEST(PairClassifier, CrossEncoderGradientMatchesFiniteDifferences) { check_pairs(ClassifierForm::cross_encoder); }
+TEST(PairClassifier, BiEncoderGradientMatchesFiniteDifferences) {
+  check_pairs(ClassifierForm::bi_encoder);
+}
+TEST(PairClassifier, CrossEncoderGradientMatchesFiniteDifferences) {
+  check_pairs(ClassifierForm::cross_encoder);
+}
 
 /// The scores give back the training loss, pairs of equal texts are not asked, and the matrix is
 /// symmetric with diagonal 1.
@@ -158,7 +174,8 @@ void check_scores(ClassifierForm form) {
   const View1<StatusWord> status("motley::test::status", 1);
   Kokkos::deep_copy(status, kStatusClear);
   Kokkos::deep_copy(score, NAN);
-  pair_scores<double>(Exec(), c.layout.net, c.weights, c.score, Symmetrize::none, device(std::vector<PartitionParams>(1)), c.token, c.length, score, calls,
+  pair_scores<double>(Exec(), c.layout.net, c.weights, c.score, Symmetrize::none,
+                      device(std::vector<PartitionParams>(1)), c.token, c.length, score, calls,
                       status);
   const auto s = on_host(score);
   const auto y = on_host(c.label);
@@ -173,22 +190,31 @@ void check_scores(ClassifierForm form) {
       EXPECT_EQ(s(0, b, i, i), 1.0f);
       for (int j = i + 1; j < PairCase::kG; ++j) {
         EXPECT_EQ(s(0, b, i, j), s(0, b, j, i));
-        if (b < 2) bce -= y(0, b, i, j) > 0.5f ? std::log(double(s(0, b, i, j))) : std::log1p(-double(s(0, b, i, j)));
+        if (b < 2)
+          bce -= y(0, b, i, j) > 0.5f ? std::log(double(s(0, b, i, j)))
+                                      : std::log1p(-double(s(0, b, i, j)));
       }
     }
   // Groups 0 and 1 against the loss of a batch of these two alone.
   const View4<int> token("motley::test::token2", 1, 2, PairCase::kG, PairCase::kT);
   const View3<int> length("motley::test::length2", 1, 2, PairCase::kG);
   const View4<float> label("motley::test::label2", 1, 2, PairCase::kG, PairCase::kG);
-  Kokkos::deep_copy(token, Kokkos::subview(c.token, Kokkos::ALL, std::pair(0, 2), Kokkos::ALL, Kokkos::ALL));
+  Kokkos::deep_copy(
+      token, Kokkos::subview(c.token, Kokkos::ALL, std::pair(0, 2), Kokkos::ALL, Kokkos::ALL));
   Kokkos::deep_copy(length, Kokkos::subview(c.length, Kokkos::ALL, std::pair(0, 2), Kokkos::ALL));
-  Kokkos::deep_copy(label, Kokkos::subview(c.label, Kokkos::ALL, std::pair(0, 2), Kokkos::ALL, Kokkos::ALL));
-  pair_gradient<double>(Exec(), c.layout.net, c.weights, c.train, token, length, label, c.gradient, c.loss);
+  Kokkos::deep_copy(
+      label, Kokkos::subview(c.label, Kokkos::ALL, std::pair(0, 2), Kokkos::ALL, Kokkos::ALL));
+  pair_gradient<double>(Exec(), c.layout.net, c.weights, c.train, token, length, label, c.gradient,
+                        c.loss);
   EXPECT_NEAR(bce / 12, on_host(c.loss)(0), 1e-5);
   EXPECT_GT(want, 0.0);
 }
-TEST(PairClassifier, BiEncoderScoresGiveTheTrainingLoss) { check_scores(ClassifierForm::bi_encoder); }
-TEST(PairClassifier, CrossEncoderScoresGiveTheTrainingLoss) { check_scores(ClassifierForm::cross_encoder); }
+TEST(PairClassifier, BiEncoderScoresGiveTheTrainingLoss) {
+  check_scores(ClassifierForm::bi_encoder);
+}
+TEST(PairClassifier, CrossEncoderScoresGiveTheTrainingLoss) {
+  check_scores(ClassifierForm::cross_encoder);
+}
 
 TEST(PairQuality, HandComputedCase) {
   const PairQuality q = pair_quality({0.9f, 0.8f, 0.3f, 0.6f, 0.2f, 0.3f}, {1, 1, 1, 0, 0, 0}, 0.5);
@@ -206,9 +232,11 @@ TEST(PairQuality, HandComputedCase) {
 
 TEST(AdamW, MatchesAPlainLoop) {
   const int R = 2, N = 40;
-  const OptimConfig c{.lr = 0.1, .weight_decay = 0.02, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-6, .grad_clip = 1.5};
+  const OptimConfig c{
+      .lr = 0.1, .weight_decay = 0.02, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-6, .grad_clip = 1.5};
   const AdamState<double> state = make_adam_state<double>("test", R, N);
-  const View2<double> params("motley::test::params", R, N), gradient("motley::test::gradient", R, N);
+  const View2<double> params("motley::test::params", R, N),
+      gradient("motley::test::gradient", R, N);
   const View1<double> norm("motley::test::norm", R);
   const View1<StatusWord> status("motley::test::status", R);
   Kokkos::deep_copy(status, kStatusClear);
@@ -225,8 +253,9 @@ TEST(AdamW, MatchesAPlainLoop) {
     }
     Kokkos::deep_copy(gradient, g);
     // Replica 1 sits out.
-    adamw_step<double>(Exec(), device(std::vector<OptimConfig>{c, c}), device(std::vector<double>{0.1, 0.1}), device(std::vector<int>{1, 0}), gradient, state,
-                       params, norm, status);
+    adamw_step<double>(Exec(), device(std::vector<OptimConfig>{c, c}),
+                       device(std::vector<double>{0.1, 0.1}), device(std::vector<int>{1, 0}),
+                       gradient, state, params, norm, status);
     EXPECT_NEAR(on_host(norm)(0), std::sqrt(square), 1e-12);
     const double scale = std::min(1.0, 1.5 / std::sqrt(square));
     const auto got = on_host(params);
@@ -234,7 +263,9 @@ TEST(AdamW, MatchesAPlainLoop) {
       const double x = g(0, n) * scale;
       m[n] = 0.8 * m[n] + 0.2 * x;
       v[n] = 0.9 * v[n] + 0.1 * x * x;
-      p[n] -= 0.1 * (m[n] / (1 - std::pow(0.8, step)) / (std::sqrt(v[n] / (1 - std::pow(0.9, step))) + 1e-6) + 0.02 * p[n]);
+      p[n] -= 0.1 * (m[n] / (1 - std::pow(0.8, step)) /
+                         (std::sqrt(v[n] / (1 - std::pow(0.9, step))) + 1e-6) +
+                     0.02 * p[n]);
       EXPECT_NEAR(got(0, n), p[n], 1e-12);
       EXPECT_EQ(got(1, n), 0.5);
     }
@@ -243,12 +274,14 @@ TEST(AdamW, MatchesAPlainLoop) {
 
 TEST(AdamW, ANonFiniteGradientChangesNothingAndIsReported) {
   const AdamState<float> state = make_adam_state<float>("test", 1, 32);
-  const View2<float> params("motley::test::params", 1, 32), gradient("motley::test::gradient", 1, 32);
+  const View2<float> params("motley::test::params", 1, 32),
+      gradient("motley::test::gradient", 1, 32);
   const View1<double> norm("motley::test::norm", 1);
   const View1<StatusWord> status("motley::test::status", 1);
   Kokkos::deep_copy(status, kStatusClear);
   Kokkos::deep_copy(gradient, NAN);
-  adamw_step<float>(Exec(), device(std::vector<OptimConfig>(1)), device(std::vector<double>{0.1}), device(std::vector<int>{1}), gradient, state, params, norm, status);
+  adamw_step<float>(Exec(), device(std::vector<OptimConfig>(1)), device(std::vector<double>{0.1}),
+                    device(std::vector<int>{1}), gradient, state, params, norm, status);
   EXPECT_EQ(on_host(params)(0, 3), 0.0f);
   EXPECT_NE(on_host(status)(0), kStatusClear);
 }

@@ -2,9 +2,10 @@
 /// A Llama-shaped forward pass as plain loops over Eigen matrices in double. Includes nothing of
 /// motley: it is the oracle of models/pass.hpp.
 
-#include <Eigen/Dense>
 #include <cmath>
 #include <vector>
+
+#include <Eigen/Dense>
 
 namespace oracle {
 
@@ -32,7 +33,8 @@ inline Vector rotated(const Vector& head, int position, double theta) {
   const auto n = head.size();
   Vector out(n);
   for (Eigen::Index i = 0; i < n / 2; ++i) {
-    const double angle = position * std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(n));
+    const double angle =
+        position * std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(n));
     out[i] = head[i] * std::cos(angle) - head[n / 2 + i] * std::sin(angle);
     out[n / 2 + i] = head[n / 2 + i] * std::cos(angle) + head[i] * std::sin(angle);
   }
@@ -65,10 +67,12 @@ inline Matrix hidden_states(const Llama& m, const std::vector<int>& tokens) {
         const int span = m.causal ? i + 1 : n;
         Vector w(span);
         for (int j = 0; j < span; ++j)
-          w[j] = std::exp(q.row(i).segment(a * hd, hd).dot(k.row(j).segment(kv, hd)) / std::sqrt(double(hd)));
+          w[j] = std::exp(q.row(i).segment(a * hd, hd).dot(k.row(j).segment(kv, hd)) /
+                          std::sqrt(double(hd)));
         w /= w.sum();
         attended.segment(a * hd, hd).setZero();
-        for (int j = 0; j < span; ++j) attended.segment(a * hd, hd) += w[j] * v.row(j).segment(kv, hd).transpose();
+        for (int j = 0; j < span; ++j)
+          attended.segment(a * hd, hd) += w[j] * v.row(j).segment(kv, hd).transpose();
       }
       x.row(i) += (l.o * attended).transpose();
     }

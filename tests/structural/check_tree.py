@@ -60,7 +60,7 @@ def check(root):
                 faults.append(f"{name}: kernel label {label!r} does not begin with motley::")
         if "\t" in text:
             faults.append(f"{name}: has a tab")
-        if len(text.splitlines()) > (700 if name.startswith("tests/") else 500):
+        if len(text.splitlines()) > (600 if name.startswith("tests/") else 500):
             faults.append(f"{name}: has {len(text.splitlines())} lines, too many")
         if re.search(r"\b(TO" + r"DO|FIX" + r"ME)\b", text):
             faults.append(f"{name}: has a left-over note")

@@ -1,7 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <string_view>
+
+#include <gtest/gtest.h>
 
 #include "core/base/arena.hpp"
 #include "core/base/error.hpp"
@@ -18,7 +18,8 @@ namespace {
 
 /// Vectors of Random123's kat_vectors for philox4x32-10.
 TEST(Philox, KnownAnswers) {
-  const auto expect = [](const Philox4& got, std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  const auto expect = [](const Philox4& got, std::uint32_t a, std::uint32_t b, std::uint32_t c,
+                         std::uint32_t d) {
     EXPECT_EQ(got.x[0], a);
     EXPECT_EQ(got.x[1], b);
     EXPECT_EQ(got.x[2], c);
@@ -26,8 +27,10 @@ TEST(Philox, KnownAnswers) {
   };
   expect(philox4x32_10({{0, 0, 0, 0}}, 0, 0), 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8);
   const std::uint32_t ones = 0xffffffffu;
-  expect(philox4x32_10({{ones, ones, ones, ones}}, ones, ones), 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd);
-  expect(philox4x32_10({{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}, 0xa4093822, 0x299f31d0), 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1);
+  expect(philox4x32_10({{ones, ones, ones, ones}}, ones, ones), 0x408f276d, 0x41c83b0e, 0xa20bc7c6,
+         0x6d5451fd);
+  expect(philox4x32_10({{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}, 0xa4093822, 0x299f31d0),
+         0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1);
 }
 
 TEST(Philox, AnAddressIsItsFourParts) {
@@ -74,7 +77,8 @@ void sum_in_order(int n, std::vector<double>& out) {
   const View1<double> total("motley::test::total", 2);
   ordered_sum(
       Exec(), "motley::test::ordered_sum", 2, n,
-      KOKKOS_LAMBDA(const int r, const std::int64_t i) { return (r + 1) * 0.1 / double(i + 1); }, partial, total);
+      KOKKOS_LAMBDA(const int r, const std::int64_t i) { return (r + 1) * 0.1 / double(i + 1); },
+      partial, total);
   out = values_of(total);
 }
 TEST(Reduce, OrderedSumIsThePlainChunkedLoop) {
@@ -85,7 +89,8 @@ TEST(Reduce, OrderedSumIsThePlainChunkedLoop) {
       double total = 0;
       for (int first = 0; first < n; first += kSumChunk) {
         double chunk = 0;
-        for (int i = first; i < std::min(n, first + kSumChunk); ++i) chunk += (r + 1) * 0.1 / double(i + 1);
+        for (int i = first; i < std::min(n, first + kSumChunk); ++i)
+          chunk += (r + 1) * 0.1 / double(i + 1);
         total += chunk;
       }
       // The device function may fuse its product and sum, so the last bit is not compared.
@@ -113,7 +118,8 @@ TEST(Shape, AWrongExtentIsNamedWithBothShapes) {
     require_extents(view, "advantage", "reward", "[R,B,G]", 4, 8, 12);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()), "advantage: view reward has shape [4,8,16], expected [R,B,G] = [4,8,12]");
+    EXPECT_EQ(std::string(error.what()),
+              "advantage: view reward has shape [4,8,16], expected [R,B,G] = [4,8,12]");
     EXPECT_EQ(error.kind(), ErrorKind::shape);
   }
 }
@@ -130,7 +136,8 @@ TEST(Arena, TensorsAreAlignedAndDoNotOverlap) {
 }
 
 TEST(Status, TheWordNamesStageAndAddress) {
-  EXPECT_EQ(describe_status(pack_status(Stage::policy_gradient, 3, 5, 17)), "stage policy_gradient, prompt 3, completion 5, position 17");
+  EXPECT_EQ(describe_status(pack_status(Stage::policy_gradient, 3, 5, 17)),
+            "stage policy_gradient, prompt 3, completion 5, position 17");
   EXPECT_LT(pack_status(Stage::rollout, 1, 0, 0), pack_status(Stage::rollout, 1, 0, 1));
   EXPECT_LT(pack_status(Stage::rollout, 9, 9, 9), pack_status(Stage::score_tokens, 0, 0, 0));
 }
@@ -138,14 +145,18 @@ TEST(Status, TheWordNamesStageAndAddress) {
 TEST(RolloutBuffer, EveryFieldIsAllocatedAsItsTableSays) {
   RolloutBuffer buffer({.R = 2, .B = 3, .G = 4, .P = 5, .T = 6, .V = 7});
   int fields = 0;
-  for_each_field(buffer, [&](const char* name, auto& view, std::string_view axes, const char* unit, const char* stage, const char* text) {
+  for_each_field(buffer, [&](const char* name, auto& view, std::string_view axes, const char* unit,
+                             const char* stage, const char* text) {
     ++fields;
     ASSERT_EQ(axes.size(), 2 * view.rank() - 1) << name;
     const std::string_view letters = "RBGPT";
     const std::size_t extent[] = {2, 3, 4, 5, 6};
-    for (unsigned i = 0; i < view.rank(); ++i) EXPECT_EQ(view.extent(i), extent[letters.find(axes[2 * i])]) << name;
+    for (unsigned i = 0; i < view.rank(); ++i)
+      EXPECT_EQ(view.extent(i), extent[letters.find(axes[2 * i])]) << name;
     EXPECT_EQ(view.label(), std::string("motley::rollout::") + name);
-    EXPECT_FALSE(std::string(unit).empty() || std::string(stage).empty() || std::string(text).empty()) << name;
+    EXPECT_FALSE(std::string(unit).empty() || std::string(stage).empty() ||
+                 std::string(text).empty())
+        << name;
   });
   EXPECT_EQ(fields, 24);
 }

@@ -1,12 +1,11 @@
-#include <gtest/gtest.h>
+#include "core/base/gemm.hpp"
 
 #include <cstring>
 #include <random>
 #include <vector>
 
 #include <Eigen/Dense>
-
-#include "core/base/gemm.hpp"
+#include <gtest/gtest.h>
 
 namespace motley::test {
 namespace {
@@ -30,13 +29,18 @@ void compare(int M, int N, int K, bool transposed, bool accumulate) {
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) {
       double sum = accumulate ? double(c[std::size_t(m * N + n)]) : 0.0;
-      for (int k = 0; k < K; ++k) sum += double(a[std::size_t(transposed ? k * M + m : m * K + k)]) * double(b[std::size_t(k * N + n)]);
+      for (int k = 0; k < K; ++k)
+        sum += double(a[std::size_t(transposed ? k * M + m : m * K + k)]) *
+               double(b[std::size_t(k * N + n)]);
       want(m, n) = sum;
     }
-  host_gemm<Scalar>(M, N, K, a.data(), transposed ? 1 : K, transposed ? M : 1, b.data(), N, c.data(), N, accumulate);
+  host_gemm<Scalar>(M, N, K, a.data(), transposed ? 1 : K, transposed ? M : 1, b.data(), N,
+                    c.data(), N, accumulate);
   const double bound = (sizeof(Scalar) == 4 ? 1e-6 : 1e-14) * (K + 1);
   for (int m = 0; m < M; ++m)
-    for (int n = 0; n < N; ++n) ASSERT_NEAR(double(c[std::size_t(m * N + n)]), want(m, n), bound) << M << " " << N << " " << K;
+    for (int n = 0; n < N; ++n)
+      ASSERT_NEAR(double(c[std::size_t(m * N + n)]), want(m, n), bound)
+          << M << " " << N << " " << K;
 }
 
 TEST(Gemm, MatchesThePlainSum) {
@@ -63,13 +67,16 @@ TEST(Gemm, BitsOfARowDoNotDependOnTheOthers) {
         std::memcpy(&a[std::size_t(place) * K], row.data(), sizeof(float) * std::size_t(K));
         std::vector<float> c(std::size_t(M) * N);
         host_gemm<float>(M, N, K, a.data(), K, 1, b.data(), N, c.data(), N, false);
-        ASSERT_EQ(0, std::memcmp(&c[std::size_t(place) * N], alone.data(), sizeof(float) * std::size_t(N))) << M << " " << N << " " << K;
+        ASSERT_EQ(0, std::memcmp(&c[std::size_t(place) * N], alone.data(),
+                                 sizeof(float) * std::size_t(N)))
+            << M << " " << N << " " << K;
         // The same matrix given column by column.
         std::vector<float> columns(a.size());
         for (int m = 0; m < M; ++m)
           for (int k = 0; k < K; ++k) columns[std::size_t(k) * M + m] = a[std::size_t(m) * K + k];
         host_gemm<float>(M, N, K, columns.data(), 1, M, b.data(), N, c.data(), N, false);
-        ASSERT_EQ(0, std::memcmp(&c[std::size_t(place) * N], alone.data(), sizeof(float) * std::size_t(N)));
+        ASSERT_EQ(0, std::memcmp(&c[std::size_t(place) * N], alone.data(),
+                                 sizeof(float) * std::size_t(N)));
       }
     }
 }

@@ -1,14 +1,15 @@
-#include <gtest/gtest.h>
+#include "tests/oracle/scratchpad.hpp"
 
 #include <cmath>
 #include <cstring>
 #include <random>
 #include <set>
 
+#include <gtest/gtest.h>
+
 #include "core/rollout.hpp"
 #include "models/tasks/task.hpp"
 #include "tests/models/fixture.hpp"
-#include "tests/oracle/scratchpad.hpp"
 
 namespace motley::test {
 namespace {
@@ -24,8 +25,10 @@ TaskConfig config_of(const Case& c) {
   return config;
 }
 
-CorpusBatch corpus_of(const Task& task, int R, int N, const CorpusParams& params, const std::vector<std::uint64_t>& seeds, bool held_out, int same) {
-  CorpusBatch b{View3<int>("motley::test::token", R, N, task.max_prompt() + task.max_completion()), View2<int>("motley::test::prompt_length", R, N),
+CorpusBatch corpus_of(const Task& task, int R, int N, const CorpusParams& params,
+                      const std::vector<std::uint64_t>& seeds, bool held_out, int same) {
+  CorpusBatch b{View3<int>("motley::test::token", R, N, task.max_prompt() + task.max_completion()),
+                View2<int>("motley::test::prompt_length", R, N),
                 View2<int>("motley::test::length", R, N), View2<int>("motley::test::class", R, N)};
   std::vector<CorpusParams> table(static_cast<std::size_t>(R), params);
   for (std::size_t r = 0; r < table.size(); ++r) table[r].seed = seeds[r];
@@ -41,7 +44,8 @@ TEST(Scratchpad, ScoreAgreesWithAReaderOfTheText) {
     params.malformed = 0.3;
     const CorpusBatch texts = corpus_of(*task, 1, B * G, params, {11}, true, 1);
     View4<int> token("motley::test::token", 1, B, G, T);
-    View3<int> length("motley::test::length", 1, B, G), finish("motley::test::finish", 1, B, G), class_id("motley::test::class", 1, B, G);
+    View3<int> length("motley::test::length", 1, B, G), finish("motley::test::finish", 1, B, G),
+        class_id("motley::test::class", 1, B, G);
     View3<float> quality("motley::test::quality", 1, B, G);
     View2<int> prompt_id("motley::test::prompt_id", 1, B);
     auto t = on_host(token);
@@ -58,10 +62,13 @@ TEST(Scratchpad, ScoreAgreesWithAReaderOfTheText) {
         l(0, b, g) = corpus_length(0, n) - c.n;
         for (int p = 0; p < l(0, b, g); ++p) t(0, b, g, p) = corpus(0, n, c.n + p);
         // A third is mutated in one token, some are random altogether.
-        if (g % 3 == 0) t(0, b, g, static_cast<int>(engine() % static_cast<unsigned>(l(0, b, g)))) = static_cast<int>(engine() % static_cast<unsigned>(V));
+        if (g % 3 == 0)
+          t(0, b, g, static_cast<int>(engine() % static_cast<unsigned>(l(0, b, g)))) =
+              static_cast<int>(engine() % static_cast<unsigned>(V));
         if (g % 10 == 1) {
           l(0, b, g) = 1 + static_cast<int>(engine() % static_cast<unsigned>(T));
-          for (int p = 0; p < l(0, b, g); ++p) t(0, b, g, p) = 1 + static_cast<int>(engine() % static_cast<unsigned>(V - 1));
+          for (int p = 0; p < l(0, b, g); ++p)
+            t(0, b, g, p) = 1 + static_cast<int>(engine() % static_cast<unsigned>(V - 1));
         }
       }
     }
@@ -118,14 +125,17 @@ TEST(Scratchpad, PoolsAreDisjointSkewedAndBalanced) {
           sum += token(r, i, d) - 2;
         }
         all.insert(digits);
-        if (i < table.num_train) zeros += sum % c.m == 0 ? 1 : 0;
-        else ++eval[static_cast<std::size_t>(sum % c.m)];
+        if (i < table.num_train)
+          zeros += sum % c.m == 0 ? 1 : 0;
+        else
+          ++eval[static_cast<std::size_t>(sum % c.m)];
       }
       EXPECT_EQ(all.size(), static_cast<std::size_t>(table.size()));
       EXPECT_EQ(zeros, std::lround(0.6 * c.train));
       for (const int count : eval) EXPECT_EQ(count, c.eval / c.m);
     }
-    EXPECT_NE(0, std::memcmp(&token(0, 0, 0), &token(1, 0, 0), sizeof(int) * static_cast<std::size_t>(table.size() * c.n)));
+    EXPECT_NE(0, std::memcmp(&token(0, 0, 0), &token(1, 0, 0),
+                             sizeof(int) * static_cast<std::size_t>(table.size() * c.n)));
   }
 }
 
@@ -137,7 +147,8 @@ TEST(Scratchpad, CorpusHasTheSharesItIsAskedForAndKeepsHeldOutPromptsOut) {
   const auto token = on_host(batch.token);
   const auto prompts = on_host(task->prompts().token);
   std::set<std::vector<int>> held_out;
-  for (int i = task->prompts().num_train; i < task->prompts().size(); ++i) held_out.insert({&prompts(0, i, 0), &prompts(0, i, 0) + 5});
+  for (int i = task->prompts().num_train; i < task->prompts().size(); ++i)
+    held_out.insert({&prompts(0, i, 0), &prompts(0, i, 0) + 5});
   std::vector<double> share(4, 0.0);
   double zeros = 0;
   for (int n = 0; n < N; ++n) {
@@ -151,7 +162,8 @@ TEST(Scratchpad, CorpusHasTheSharesItIsAskedForAndKeepsHeldOutPromptsOut) {
   const double bound = 5.5 * std::sqrt(0.25 / N);
   EXPECT_NEAR(share[0], 0.7, bound);
   for (int f = 1; f < 4; ++f) EXPECT_NEAR(share[static_cast<std::size_t>(f)], 0.1, bound);
-  EXPECT_NEAR(zeros / (share[0] * N), 0.8 + 0.2 / 5, 2 * bound);  // the habit guesses 0, else anything
+  EXPECT_NEAR(zeros / (share[0] * N), 0.8 + 0.2 / 5,
+              2 * bound);  // the habit guesses 0, else anything
 }
 
 TEST(Scratchpad, TextsDependOnTheirAddressAlone) {
@@ -164,7 +176,8 @@ TEST(Scratchpad, TextsDependOnTheirAddressAlone) {
   const auto y = on_host(b.token);
   EXPECT_EQ(0, std::memcmp(&x(1, 0, 0), y.data(), y.span() * sizeof(int)));
   for (int n = 0; n < 64; ++n)
-    for (int d = 0; d < 8; ++d) EXPECT_EQ(y(0, n, d), y(0, n / 8 * 8, d));  // runs of 8 share a prompt
+    for (int d = 0; d < 8; ++d)
+      EXPECT_EQ(y(0, n, d), y(0, n / 8 * 8, d));  // runs of 8 share a prompt
 }
 
 TEST(Scratchpad, RefusesTooFewPrompts) {
@@ -175,7 +188,9 @@ TEST(Scratchpad, RefusesTooFewPrompts) {
     make_task(config, {1});
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()), "task.name: unknown task \"scratchpat\"; allowed: scratchpad; did you mean \"scratchpad\"?");
+    EXPECT_EQ(
+        std::string(error.what()),
+        "task.name: unknown task \"scratchpat\"; allowed: scratchpad; did you mean \"scratchpad\"?");
   }
 }
 
@@ -190,7 +205,8 @@ TEST(SamplePrompts, EveryEpochVisitsEveryPromptOnce) {
     View2<int> length("motley::test::prompt_length", 2, B), id("motley::test::id", 2, B);
     std::vector<int> first;
     for (const std::uint32_t step : {0u, 1u}) {
-      sample_prompts(Exec(), table, device(std::vector<std::uint64_t>{7, 8}), step, prompt, length, id);
+      sample_prompts(Exec(), table, device(std::vector<std::uint64_t>{7, 8}), step, prompt, length,
+                     id);
       const auto host = on_host(id);
       std::vector<int> order;
       for (int r = 0; r < 2; ++r) {
@@ -202,8 +218,10 @@ TEST(SamplePrompts, EveryEpochVisitsEveryPromptOnce) {
         EXPECT_EQ(seen.size(), static_cast<std::size_t>(n));
         EXPECT_EQ(*seen.rbegin(), n - 1);
       }
-      if (step == 0) first = order;
-      else if (n > 16) EXPECT_NE(first, order);  // another epoch, another order
+      if (step == 0)
+        first = order;
+      else if (n > 16)
+        EXPECT_NE(first, order);  // another epoch, another order
     }
   }
 }
