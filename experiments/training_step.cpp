@@ -29,25 +29,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   timer.stage("motley::step::score", &StepTiming::score_s);
   s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality, x.class_id);
 
-  timer.stage("motley::step::pair_scores", &StepTiming::partition_s);
-  rule_pair_scores(exec, table.partition, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
-  if (s.any_classifier)
-    pair_scores(exec, s.classifier.net, s.classifier_weights, s.pair_workspace, s.symmetrize,
-                table.partition, x.token, x.length, x.pair_score, x.num_calls, s.status);
-
-  timer.stage("motley::step::partition", &StepTiming::partition_s);
-  partition_members(exec, table.shaping, x.quality, s.member);
-  partition(exec, table.partition, x.pair_score, s.member, x.cluster, x.cluster_size,
-            x.num_clusters);
-
-  timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
-  shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
-                      x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
-                      x.used);
-
-  timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
-  group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
-                         x.advantage);
+  reward_stages(exec, s, step, timer);
 
   for (int pass = 0; pass < s.update.epochs * s.update.minibatches; ++pass) {
     const int part = pass % s.update.minibatches;
@@ -74,6 +56,31 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   record.step = step;
   timer.finish();
   require_finite(s, step);
+}
+
+void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
+  RolloutBuffer& x = s.buffer;
+  const ReplicaTable& table = s.replicas;
+
+  timer.stage("motley::step::pair_scores", &StepTiming::partition_s);
+  rule_pair_scores(exec, table.partition, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
+  if (s.any_classifier)
+    pair_scores(exec, s.classifier.net, s.classifier_weights, s.pair_workspace, s.symmetrize,
+                table.partition, x.token, x.length, x.pair_score, x.num_calls, s.status);
+
+  timer.stage("motley::step::partition", &StepTiming::partition_s);
+  partition_members(exec, table.shaping, x.quality, s.member);
+  partition(exec, table.partition, x.pair_score, s.member, x.cluster, x.cluster_size,
+            x.num_clusters);
+
+  timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
+  shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
+                      x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
+                      x.used);
+
+  timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
+  group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
+                         x.advantage);
 }
 
 }  // namespace motley

@@ -68,6 +68,12 @@ std::size_t training_bytes(const TrainingState& state);
 /// copies what is logged into `record`. \throws Error(numeric) naming replica and address
 void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
 
+class StageTimer;
+
+/// The stages from pair scores to advantages, of a buffer that holds scored completions: a part of
+/// `training_step`, and all there is to do where logged rollouts are rewarded anew.
+void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
+
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);
 
