@@ -112,4 +112,24 @@ VMeasure v_measure(std::span<const int> truth, std::span<const int> predicted) {
   return out;
 }
 
+double largest_share(std::span<const int> labels) {
+  const Contingency c = contingency(labels, labels);
+  double most = 0;
+  for (const auto& [label, count] : c.a) most = std::max(most, count);
+  return most / c.n;
+}
+
+MergedPairs merged_pairs(std::span<const int> labels, std::span<const float> score,
+                         double threshold) {
+  MergedPairs out;
+  const std::size_t n = labels.size();
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = i + 1; j < n; ++j) {
+      if (labels[i] < 0 || labels[i] != labels[j]) continue;
+      ++out.together;
+      out.against_decision += double(score[i * n + j]) > threshold ? 0 : 1;
+    }
+  return out;
+}
+
 }  // namespace motley

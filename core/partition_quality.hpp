@@ -34,4 +34,16 @@ struct VMeasure {
 };
 VMeasure v_measure(std::span<const int> truth, std::span<const int> predicted);
 
+/// Members of the largest cluster over all members, in (0, 1].
+double largest_share(std::span<const int> labels);
+
+/// Pairs i < j of one cluster, and those of them that the pair decisions held apart
+/// (score_ij <= threshold): what transitivity alone has merged.
+struct MergedPairs {
+  long long together = 0, against_decision = 0;
+};
+/// \param score [n,n] row-major, symmetric
+MergedPairs merged_pairs(std::span<const int> labels, std::span<const float> score,
+                         double threshold);
+
 }  // namespace motley

@@ -40,6 +40,7 @@ struct RolloutBuffer {
   View3<int> cluster_size;  // [R,B,G]
   View2<int> num_clusters;  // [R,B]
   View2<int> num_calls;     // [R,B]
+  View3<int> history;       // [R,B,G]
   // written by shape_reward
   View3<float> diversity;  // [R,B,G]
   View3<float> reward;     // [R,B,G]
@@ -86,6 +87,8 @@ void for_each_field(Buffer& b, F&& f) {
   f("num_clusters", b.num_clusters, "R,B", "1", "partition", "clusters of the group");
   f("num_calls", b.num_calls, "R,B", "1", "pair_scores",
     "pairs put to the classifier after deduplication");
+  f("history", b.history, "R,B,G", "1", "partition",
+    "completions of this prompt and class in earlier steps; 0 unless partition.across_steps");
   f("diversity", b.diversity, "R,B,G", "1", "shape_reward",
     "per-completion diversity before floor and normalisation");
   f("reward", b.reward, "R,B,G", "1", "shape_reward", "shaped reward: what the learner sees");

@@ -20,7 +20,8 @@ struct Command {
   int (*run)(const CommandLine&);
 };
 
-extern const Command kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect, kDigest;
+extern const Command kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect, kDigest,
+    kPartition, kReshape;
 
 /// Finds the subcommand, parses its flags, runs it between Kokkos' start and stop.
 /// \return the exit code of contract 2.1; prints one line per fault on stderr

@@ -3,7 +3,7 @@
 int main(int argc, char** argv) {
   using namespace motley;
   // A new subcommand adds one line here.
-  return run_cli(
-      argc, argv,
-      {&kPretrain, &kTrain, &kEval, &kSweep, &kCompare, &kInspect, &kDigest, &kConfig, &kInfo});
+  return run_cli(argc, argv,
+                 {&kPretrain, &kTrain, &kEval, &kSweep, &kCompare, &kInspect, &kDigest, &kPartition,
+                  &kReshape, &kConfig, &kInfo});
 }

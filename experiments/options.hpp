@@ -58,6 +58,9 @@ Configured configure(const std::vector<Layer>& layers, Faults& faults);
 /// The same, throwing.
 Configured configure(const std::vector<Layer>& layers);
 
+/// Adds a fault for every contradiction between keys (config_check.cpp).
+void check_contradictions(const Configured& configured, Faults& faults);
+
 /// All keys with their values, by section; read back it gives the same configuration.
 std::string effective_ini(const RunConfig& config);
 RunConfig config_from_ini(const std::string& ini, const std::string& name);

@@ -1,6 +1,7 @@
 #include "experiments/trainer.hpp"
 
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <span>
 
@@ -168,6 +169,17 @@ class Batch {
       copy("adam.m." + spec.name, m);
       copy("adam.v." + spec.name, v);
     }
+    for (const CarriedState& carried : state_.carried) {
+      const auto host = Kokkos::create_mirror_view(carried.values);
+      Kokkos::deep_copy(host, carried.values);
+      const std::vector<std::byte>& bytes = c.tensor("state." + carried.name).data;
+      const std::size_t size = host.extent(1) * sizeof(double);
+      MOTLEY_REQUIRE(bytes.size() == size, ErrorKind::input, runs_[r].folder.string(),
+                     "/checkpoints/", found->file, ": tensor state.", carried.name, " has ",
+                     bytes.size(), " bytes, expected ", size);
+      std::memcpy(&host(r, 0), bytes.data(), size);
+      Kokkos::deep_copy(carried.values, host);
+    }
     updates = std::stoi(c.text("updates"));
     tokens_[r] = std::stod(c.text("tokens_total"));
     rows_.push_back(c.tensor("run.rows").data);
@@ -268,6 +280,13 @@ class Batch {
         add(spec.name, &params(r, 0));
         add("adam.m." + spec.name, &m(r, 0));
         add("adam.v." + spec.name, &v(r, 0));
+      }
+      for (const CarriedState& carried : state_.carried) {
+        const auto host = Kokkos::create_mirror_view(carried.values);
+        Kokkos::deep_copy(host, carried.values);
+        c.tensors.push_back(Tensor::from_bytes(
+            "state." + carried.name,
+            std::as_bytes(std::span<const double>(&host(r, 0), host.extent(1)))));
       }
       c.tensors.push_back(Tensor::from_bytes("run.rows", files_[r].buffered_rows()));
       const SavedCheckpoint saved =

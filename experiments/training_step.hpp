@@ -2,6 +2,7 @@
 /// State of a batch of R trainings in lock-step, and one step of it.
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/record.hpp"
@@ -26,6 +27,13 @@ struct ReplicaTable {
   View1<int> has_reference;          // [R] 1 where kl.coef > 0
 };
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
+
+/// Numbers that one step leaves for the next, beside weights and moments: they travel in
+/// checkpoints as `state.<name>`, one row per replica, bit for bit.
+struct CarriedState {
+  std::string name;
+  View2<double> values;  // [R,n]
+};
 
 /// Everything a step touches; allocated once, the step allocates nothing.
 struct TrainingState {
@@ -56,6 +64,7 @@ struct TrainingState {
   View3<double> group_metrics;  // [R,B,kGroupMetricTerms]
   View2<double> metrics;        // [R,kMetrics]
   View1<StatusWord> status;     // [R]
+  std::vector<CarriedState> carried;
 };
 
 /// Shapes the state for runs that agree in every array shape. Weights are left zero.

@@ -46,19 +46,20 @@ std::int64_t step_of(const std::string& name) {
   return fault == std::errc() && end == last && first != last ? step : -1;
 }
 
-/// (step, file name) of all checkpoints of a folder, newest first.
-std::vector<std::pair<std::int64_t, std::string>> list(const std::filesystem::path& directory) {
-  std::vector<std::pair<std::int64_t, std::string>> found;
+}  // namespace
+
+std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& directory) {
+  std::vector<CheckpointEntry> found;
   std::error_code fault;
   for (const auto& entry : std::filesystem::directory_iterator(directory, fault)) {
     const std::string name = entry.path().filename().string();
-    if (const std::int64_t step = step_of(name); step >= 0) found.emplace_back(step, name);
+    if (const std::int64_t step = step_of(name); step >= 0) found.push_back({step, entry.path()});
   }
-  std::sort(found.rbegin(), found.rend());
+  std::sort(found.begin(), found.end(), [](const CheckpointEntry& a, const CheckpointEntry& b) {
+    return a.step != b.step ? a.step > b.step : a.path > b.path;
+  });
   return found;
 }
-
-}  // namespace
 
 const Tensor& Checkpoint::tensor(std::string_view name) const {
   for (const Tensor& t : tensors)
@@ -99,12 +100,12 @@ SavedCheckpoint save_checkpoint(const std::filesystem::path& directory,
   saved.file = name;
   replace_file(directory / name, bytes);
 
-  const auto all = list(directory);
+  const std::vector<CheckpointEntry> all = list_checkpoints(directory);
   bool removed = false;
   for (std::size_t i = static_cast<std::size_t>(keep); i < all.size(); ++i) {
     // The one just written stays even when steps beyond it lie around from an earlier run.
-    if (all[i].second == saved.file) continue;
-    removed |= std::filesystem::remove(directory / all[i].second, fault);
+    if (all[i].path.filename() == saved.file) continue;
+    removed |= std::filesystem::remove(all[i].path, fault);
   }
   if (removed) sync_directory(directory);
   return saved;
@@ -141,11 +142,11 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
 }
 
 std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& directory) {
-  const auto all = list(directory);
+  const std::vector<CheckpointEntry> all = list_checkpoints(directory);
   std::string warnings;
-  for (const auto& [step, name] : all) {
+  for (const auto& [step, path] : all) {
     try {
-      return LoadedCheckpoint{load_checkpoint(directory / name), name, warnings};
+      return LoadedCheckpoint{load_checkpoint(path), path.filename().string(), warnings};
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::input) throw;
       warnings += concat(warnings.empty() ? "" : "\n", error.what(), "; passed over");

@@ -42,6 +42,13 @@ SavedCheckpoint save_checkpoint(const std::filesystem::path& directory,
 /// One checkpoint, verified. \throws Error(input)
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
+struct CheckpointEntry {
+  std::int64_t step = 0;
+  std::filesystem::path path;
+};
+/// The checkpoints of a folder by their names, newest first, unverified; none when it is missing.
+std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& directory);
+
 struct LoadedCheckpoint {
   Checkpoint checkpoint;
   std::string file;      ///< name inside the folder

@@ -1,3 +1,5 @@
+/// Presets of run.method: which keys each sets, from which sentence of which paper.
+
 #include "experiments/run_config.hpp"
 
 namespace motley {
