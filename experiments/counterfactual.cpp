@@ -41,6 +41,11 @@ void overwrite(std::vector<T>& out, std::size_t r, const std::vector<T>& values)
   std::copy(values.begin(), values.end(), out.begin() + static_cast<long>(r * values.size()));
 }
 
+/// Does the shaping read the log-probabilities of the completions?
+bool needs_log_prob(const ShapingParams& p) {
+  return p.shaping == Shaping::unlikelihood;
+}
+
 /// Refuses settings that have shaped the rollouts: a replay cannot change them.
 void require_same_rollouts(const RunConfig& own, const Variant& variant) {
   static const char* const kFree[] = {"run.method", "run.name", "partition.", "diversity.",
@@ -74,6 +79,11 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
   for (Variant& v : variants_) {
     if (v.logged) v.config = own_;
     require_same_rollouts(own_, v);
+    MOTLEY_REQUIRE(own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity),
+                   ErrorKind::config, v.name, ": diversity.shaping = ",
+                   name_of(v.config.diversity.shaping),
+                   " reads log-probabilities, which the run did not log (log.log_prob = none); ",
+                   "allowed: other shapings, or a run with log.log_prob = f32");
     // The policy term alone is compared: it is what the advantages act on.
     v.config.loss.kl_coef = 0;
     v.config.loss.entropy_coef = 0;
@@ -106,7 +116,7 @@ void Counterfactual::load_rollouts(std::int64_t step) {
   put(x.finish, logged_.finish, where + ", finish");
   put(x.quality, logged_.quality, where + ", quality");
   put(x.class_id, logged_.class_id, where + ", class_id");
-  // NaN marks the end in the file, 0 in the buffer. Without the log the field stays 0.
+  // NaN marks the end in the file, 0 in the buffer. Without the log the field stays 0: nothing reads it.
   std::vector<float> log_prob = logged_.log_prob;
   log_prob.resize(logged_.token.size(), 0.0f);
   for (float& value : log_prob) value = std::isnan(value) ? 0.0f : value;
