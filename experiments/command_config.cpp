@@ -7,6 +7,7 @@
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/presets.hpp"
 #include "io/run_reader.hpp"
 #include "version.hpp"
 
@@ -49,10 +50,12 @@ void explain(const CommandLine& line) {
                 entry.key.c_str(), entry.help.c_str(), entry.type.c_str(),
                 entry.default_text.c_str(), entry.unit.c_str(), entry.allowed.c_str());
     if (key != "run.method") return;
-    for (const std::string& method : method_names()) {
-      std::printf("\n  %s: %s\n", method.c_str(), method_text(method).c_str());
-      for (const Setting& s : preset_settings(key, method))
-        std::printf("    %s = %s\n", s.key.c_str(), s.value.c_str());
+    for (const Preset& preset : presets()) {
+      std::printf("\n  %s: %s (%s)\n", preset.name.c_str(), preset.title.c_str(),
+                  preset.paper.c_str());
+      for (const Setting& s : preset.settings)
+        std::printf("    %-34s %s\n", concat(s.key, " = ", s.value).c_str(), s.source.c_str());
+      if (!preset.differs.empty()) std::printf("    note: %s\n", preset.differs.c_str());
     }
     return;
   }
