@@ -74,13 +74,18 @@ void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, Stage
             x.num_clusters);
 
   timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
-  shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
-                      x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
-                      x.used);
+  shape_reward<float>(exec,
+                      {table.shaping, table.partition, step, x.quality, x.cluster, x.cluster_size,
+                       x.pair_score, x.token, x.length, x.finish, x.old_log_prob},
+                      s.reward_workspace, x.diversity, x.reward, x.used);
+  if (s.any_signed_product)
+    count_negative_products(exec, table.shaping, x.quality, s.negative_products);
 
   timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
-  group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
-                         x.advantage);
+  group_advantage<float>(exec,
+                         {table.advantage, table.shaping, x.quality, x.diversity, x.reward,
+                          x.cluster, x.cluster_size, x.history, x.length, x.used},
+                         s.reward_workspace, x.group_mean, x.group_std, x.advantage);
 }
 
 }  // namespace motley

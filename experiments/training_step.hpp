@@ -55,15 +55,18 @@ struct TrainingState {
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
-  View3<int> member;            // [R,B,G]
-  View3<float> token_weight;    // [R,B,G]
-  View2<float> gradient;        // [R,N]
-  View2<double> update_sums;    // [R,kUpdateSums]
-  View1<double> ratio_max;      // [R]
-  View1<double> grad_norm;      // [R]
-  View3<double> group_metrics;  // [R,B,kGroupMetricTerms]
-  View2<double> metrics;        // [R,kMetrics]
-  View1<StatusWord> status;     // [R]
+  RewardWorkspace reward_workspace;
+  bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
+  View1<int> negative_products;     // [R] of this step, `count_negative_products`
+  View3<int> member;                // [R,B,G]
+  View3<float> token_weight;        // [R,B,G]
+  View2<float> gradient;            // [R,N]
+  View2<double> update_sums;        // [R,kUpdateSums]
+  View1<double> ratio_max;          // [R]
+  View1<double> grad_norm;          // [R]
+  View3<double> group_metrics;      // [R,B,kGroupMetricTerms]
+  View2<double> metrics;            // [R,kMetrics]
+  View1<StatusWord> status;         // [R]
   std::vector<CarriedState> carried;
 };
 
