@@ -108,6 +108,19 @@ const char* type_name() {
   return "number";
 }
 
+/// Can the text stand between quotes on one line of an ini file?
+bool fits_an_ini_line(const std::string& text) {
+  const bool both = text.find('"') != std::string::npos && text.find('\'') != std::string::npos;
+  return !both && std::none_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; });
+}
+
+/// The text with control characters as question marks, so that a message stays one line.
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; }, '?');
+  return text;
+}
+
 /// Sets one member from text; "" when fine, else what is wrong (without place).
 template <class T, class Allowed>
 std::string assign(const std::string& key, T& member, const Allowed& allowed,
@@ -134,6 +147,9 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed,
     if (key == "log.rollouts" && value != "all" && value != "none" &&
         !(value.rfind("every:", 0) == 0 && parse_integer(value.substr(6), every) && every > 0))
       return concat("unknown value \"", value, "\"", range);
+    if (!fits_an_ini_line(value))
+      return concat("not one line that an ini file can hold, got \"", printable(value),
+                    "\"; allowed: text without line breaks and with one kind of quote at most");
     member = value;
   } else if constexpr (kIsList<T>) {
     T list;
@@ -178,36 +194,54 @@ bool set_option(RunConfig& config, const std::string& key, const std::string& va
 
 }  // namespace
 
+namespace {
+
+/// Applies assignments [first, last) of one layer. A preset yields to the keys of its own layer, so
+/// all presets of a layer come first.
+void apply_layer(const std::vector<Assignment>& assignments, std::size_t first, std::size_t last,
+                 const std::vector<std::string>& keys, Configured& out, Faults& faults) {
+  // run.method sets advantage.estimator, so the preset of an estimator written here comes after it.
+  for (const bool method : {true, false})
+    for (std::size_t i = first; i < last; ++i) {
+      const Assignment& a = assignments[i];
+      if ((a.key == "run.method") != method) continue;
+      for (const Setting& s : preset_settings(a.key, a.value)) {
+        std::string ignored;
+        set_option(out.config, s.key, s.value, ignored);
+        out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
+      }
+    }
+  for (std::size_t i = first; i < last; ++i) {
+    const Assignment& a = assignments[i];
+    const std::string where = concat(a.key, " (", a.place, ")");
+    std::string fault;
+    if (!set_option(out.config, a.key, a.value, fault)) {
+      std::string hint = did_you_mean(a.key, keys);
+      if (hint.empty() && a.key.find('.') == std::string::npos)
+        for (const std::string& key : keys)
+          if (key.substr(key.find('.') + 1) == a.key)
+            hint = concat("; did you mean \"", key, "\"?");
+      faults.add(concat(where, ": unknown option", hint));
+    } else if (!fault.empty()) {
+      faults.add(concat(where, ": ", fault));
+    }
+    out.origin[a.key] = a.place;
+  }
+}
+
+}  // namespace
+
 Configured configure(const std::vector<Layer>& layers, Faults& faults) {
   Configured out;
   const auto keys = option_keys();
   for (const std::string& key : keys) out.origin[key] = "default";
   for (const Layer& layer : layers) {
-    // A preset yields to the keys of its own layer, so all presets of a layer come first.
-    for (const bool presets : {true, false})
-      for (const Assignment& a : layer.assignments) {
-        const std::string where = concat(a.key, " (", a.place, ")");
-        if (presets) {
-          for (const Setting& s : preset_settings(a.key, a.value)) {
-            std::string ignored;
-            set_option(out.config, s.key, s.value, ignored);
-            out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
-          }
-          continue;
-        }
-        std::string fault;
-        if (!set_option(out.config, a.key, a.value, fault)) {
-          std::string hint = did_you_mean(a.key, keys);
-          if (hint.empty() && a.key.find('.') == std::string::npos)
-            for (const std::string& key : keys)
-              if (key.substr(key.find('.') + 1) == a.key)
-                hint = concat("; did you mean \"", key, "\"?");
-          faults.add(concat(where, ": unknown option", hint));
-        } else if (!fault.empty()) {
-          faults.add(concat(where, ": ", fault));
-        }
-        out.origin[a.key] = a.place;
-      }
+    std::size_t first = 0;
+    for (const std::size_t last : layer.breaks) {
+      apply_layer(layer.assignments, first, last, keys, out, faults);
+      first = last;
+    }
+    apply_layer(layer.assignments, first, layer.assignments.size(), keys, out, faults);
   }
   if (faults.empty()) check_contradictions(out, faults);
   return out;
@@ -265,7 +299,8 @@ namespace {
 
 std::string quoted_if_needed(const std::string& text) {
   const bool plain = text.find_first_of("#;\"' ") == std::string::npos && !text.empty();
-  return plain ? text : '"' + text + '"';
+  const char quote = text.find('"') == std::string::npos ? '"' : '\'';
+  return plain ? text : quote + text + quote;
 }
 
 }  // namespace
