@@ -6,11 +6,13 @@
 #include <cstdio>
 #include <iomanip>
 #include <set>
+#include <span>
 #include <type_traits>
 
 #include <boost/program_options.hpp>
 
 #include "core/base/error.hpp"
+#include "experiments/presets.hpp"
 #include "io/digest.hpp"
 
 namespace motley {
@@ -196,37 +198,32 @@ bool set_option(RunConfig& config, const std::string& key, const std::string& va
 
 namespace {
 
-/// Applies assignments [first, last) of one layer. A preset yields to the keys of its own layer, so
-/// all presets of a layer come first.
-void apply_layer(const std::vector<Assignment>& assignments, std::size_t first, std::size_t last,
-                 const std::vector<std::string>& keys, Configured& out, Faults& faults) {
-  // run.method sets advantage.estimator, so the preset of an estimator written here comes after it.
-  for (const bool method : {true, false})
-    for (std::size_t i = first; i < last; ++i) {
-      const Assignment& a = assignments[i];
-      if ((a.key == "run.method") != method) continue;
-      for (const Setting& s : preset_settings(a.key, a.value)) {
-        std::string ignored;
-        set_option(out.config, s.key, s.value, ignored);
-        out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
-      }
-    }
-  for (std::size_t i = first; i < last; ++i) {
-    const Assignment& a = assignments[i];
-    const std::string where = concat(a.key, " (", a.place, ")");
+/// Sets what a preset sets.
+void expand(const Assignment& a, Configured& out) {
+  for (const Setting& s : preset_settings(a.key, a.value)) {
     std::string fault;
-    if (!set_option(out.config, a.key, a.value, fault)) {
-      std::string hint = did_you_mean(a.key, keys);
-      if (hint.empty() && a.key.find('.') == std::string::npos)
-        for (const std::string& key : keys)
-          if (key.substr(key.find('.') + 1) == a.key)
-            hint = concat("; did you mean \"", key, "\"?");
-      faults.add(concat(where, ": unknown option", hint));
-    } else if (!fault.empty()) {
-      faults.add(concat(where, ": ", fault));
-    }
-    out.origin[a.key] = a.place;
+    MOTLEY_REQUIRE(set_option(out.config, s.key, s.value, fault) && fault.empty(),
+                   ErrorKind::internal, "preset ", a.value, " sets ", s.key, " = ", s.value,
+                   ": no such option or value; ", fault);
+    out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
   }
+}
+
+/// Sets one key, or adds a fault.
+void apply(const Assignment& a, const std::vector<std::string>& keys, Configured& out,
+           Faults& faults) {
+  const std::string where = concat(a.key, " (", a.place, ")");
+  std::string fault;
+  if (!set_option(out.config, a.key, a.value, fault)) {
+    std::string hint = did_you_mean(a.key, keys);
+    if (hint.empty() && a.key.find('.') == std::string::npos)
+      for (const std::string& key : keys)
+        if (key.substr(key.find('.') + 1) == a.key) hint = concat("; did you mean \"", key, "\"?");
+    faults.add(concat(where, ": unknown option", hint));
+  } else if (!fault.empty()) {
+    faults.add(concat(where, ": ", fault));
+  }
+  out.origin[a.key] = a.place;
 }
 
 }  // namespace
@@ -235,13 +232,24 @@ Configured configure(const std::vector<Layer>& layers, Faults& faults) {
   Configured out;
   const auto keys = option_keys();
   for (const std::string& key : keys) out.origin[key] = "default";
+  // The last run.method alone counts: a method of an earlier layer leaves nothing behind.
+  const Assignment* method = nullptr;
+  for (const Layer& layer : layers)
+    for (const Assignment& a : layer.assignments)
+      if (a.key == "run.method") method = &a;
   for (const Layer& layer : layers) {
-    std::size_t first = 0;
-    for (const std::size_t last : layer.breaks) {
-      apply_layer(layer.assignments, first, last, keys, out, faults);
-      first = last;
+    std::vector<std::size_t> ends = layer.breaks;
+    ends.push_back(layer.assignments.size());
+    for (std::size_t i = 0, first = 0; i < ends.size(); first = ends[i++]) {
+      const std::span<const Assignment> part(layer.assignments.data() + first, ends[i] - first);
+      // A preset yields to the keys of its own layer, so presets come first, the method's before
+      // all.
+      for (const Assignment& a : part)
+        if (&a == method) expand(a, out);
+      for (const Assignment& a : part)
+        if (a.key != "run.method") expand(a, out);
+      for (const Assignment& a : part) apply(a, keys, out, faults);
     }
-    apply_layer(layer.assignments, first, layer.assignments.size(), keys, out, faults);
   }
   if (faults.empty()) check_contradictions(out, faults);
   return out;
