@@ -80,8 +80,8 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
     if (v.logged) v.config = own_;
     require_same_rollouts(own_, v);
     MOTLEY_REQUIRE(own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity),
-                   ErrorKind::config, v.name, ": diversity.shaping = ",
-                   name_of(v.config.diversity.shaping),
+                   ErrorKind::config, v.name,
+                   ": diversity.shaping = ", name_of(v.config.diversity.shaping),
                    " reads log-probabilities, which the run did not log (log.log_prob = none); ",
                    "allowed: other shapings, or a run with log.log_prob = f32");
     // The policy term alone is compared: it is what the advantages act on.
@@ -116,7 +116,8 @@ void Counterfactual::load_rollouts(std::int64_t step) {
   put(x.finish, logged_.finish, where + ", finish");
   put(x.quality, logged_.quality, where + ", quality");
   put(x.class_id, logged_.class_id, where + ", class_id");
-  // NaN marks the end in the file, 0 in the buffer. Without the log the field stays 0: nothing reads it.
+  // NaN marks the end in the file, 0 in the buffer. Without the log the field stays 0: nothing
+  // reads it.
   std::vector<float> log_prob = logged_.log_prob;
   log_prob.resize(logged_.token.size(), 0.0f);
   for (float& value : log_prob) value = std::isnan(value) ? 0.0f : value;

@@ -11,6 +11,7 @@
 #include <boost/program_options.hpp>
 
 #include "core/base/error.hpp"
+#include "experiments/presets.hpp"
 #include "io/digest.hpp"
 
 namespace motley {
@@ -182,32 +183,41 @@ Configured configure(const std::vector<Layer>& layers, Faults& faults) {
   Configured out;
   const auto keys = option_keys();
   for (const std::string& key : keys) out.origin[key] = "default";
+  // The last run.method alone counts: a method of an earlier layer leaves nothing behind.
+  const Assignment* method = nullptr;
+  for (const Layer& layer : layers)
+    for (const Assignment& a : layer.assignments)
+      if (a.key == "run.method") method = &a;
+  const auto expand = [&](const Assignment& a) {
+    for (const Setting& s : preset_settings(a.key, a.value)) {
+      std::string fault;
+      MOTLEY_REQUIRE(set_option(out.config, s.key, s.value, fault) && fault.empty(),
+                     ErrorKind::internal, "preset ", a.value, " sets ", s.key, " = ", s.value,
+                     ": no such option or value; ", fault);
+      out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
+    }
+  };
   for (const Layer& layer : layers) {
-    // A preset yields to the keys of its own layer, so all presets of a layer come first.
-    for (const bool presets : {true, false})
-      for (const Assignment& a : layer.assignments) {
-        const std::string where = concat(a.key, " (", a.place, ")");
-        if (presets) {
-          for (const Setting& s : preset_settings(a.key, a.value)) {
-            std::string ignored;
-            set_option(out.config, s.key, s.value, ignored);
-            out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
-          }
-          continue;
-        }
-        std::string fault;
-        if (!set_option(out.config, a.key, a.value, fault)) {
-          std::string hint = did_you_mean(a.key, keys);
-          if (hint.empty() && a.key.find('.') == std::string::npos)
-            for (const std::string& key : keys)
-              if (key.substr(key.find('.') + 1) == a.key)
-                hint = concat("; did you mean \"", key, "\"?");
-          faults.add(concat(where, ": unknown option", hint));
-        } else if (!fault.empty()) {
-          faults.add(concat(where, ": ", fault));
-        }
-        out.origin[a.key] = a.place;
+    // A preset yields to the keys of its own layer, so presets come first, the method's before all.
+    for (const Assignment& a : layer.assignments)
+      if (&a == method) expand(a);
+    for (const Assignment& a : layer.assignments)
+      if (a.key != "run.method") expand(a);
+    for (const Assignment& a : layer.assignments) {
+      const std::string where = concat(a.key, " (", a.place, ")");
+      std::string fault;
+      if (!set_option(out.config, a.key, a.value, fault)) {
+        std::string hint = did_you_mean(a.key, keys);
+        if (hint.empty() && a.key.find('.') == std::string::npos)
+          for (const std::string& key : keys)
+            if (key.substr(key.find('.') + 1) == a.key)
+              hint = concat("; did you mean \"", key, "\"?");
+        faults.add(concat(where, ": unknown option", hint));
+      } else if (!fault.empty()) {
+        faults.add(concat(where, ": ", fault));
       }
+      out.origin[a.key] = a.place;
+    }
   }
   if (faults.empty()) check_contradictions(out, faults);
   return out;

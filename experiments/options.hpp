@@ -4,7 +4,8 @@
 /// Order of the layers: defaults < include = files < -c files < sweep cell < command line. The
 /// environment sets no option. `run.method` and `advantage.estimator` expand where they are
 /// written: they override what earlier layers set, and keys of the same or a later layer override
-/// them.
+/// them. Of several run.method the last alone counts: a method that an earlier layer named leaves
+/// nothing behind.
 
 #include <cstdint>
 #include <map>

@@ -195,14 +195,4 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.eval, v);
 }
 
-/// One key = value of a preset.
-struct Setting {
-  std::string key, value;
-};
-/// What `key = value` sets beside itself (run.method, advantage.estimator); empty where nothing.
-std::vector<Setting> preset_settings(const std::string& key, const std::string& value);
-std::vector<std::string> method_names();
-/// The sentence and the source of a method preset.
-std::string method_text(const std::string& method);
-
 }  // namespace motley
