@@ -98,7 +98,7 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
     "longest completion, end token included (T)");
   describe_sampling(c.sampling, v);
   v("rollout.temperature_schedule", c.temperature_schedule, any_value, "1",
-    "course of the temperature from rollout.temperature at the first step to END at the last; evaluation keeps its own");
+    "course of the temperature from rollout.temperature at the first step to END, above 0 and at most 100, at the last; evaluation keeps its own");
 }
 
 struct UpdateOptions {
@@ -216,15 +216,5 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.checkpoint, v);
   describe(c.eval, v);
 }
-
-/// One key = value of a preset.
-struct Setting {
-  std::string key, value;
-};
-/// What `key = value` sets beside itself (run.method, advantage.estimator); empty where nothing.
-std::vector<Setting> preset_settings(const std::string& key, const std::string& value);
-std::vector<std::string> method_names();
-/// The sentence and the source of a method preset.
-std::string method_text(const std::string& method);
 
 }  // namespace motley
