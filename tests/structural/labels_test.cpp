@@ -117,6 +117,12 @@ std::vector<RunConfig> packed_configs(const std::filesystem::path& cache) {
   out[1].loss.entropy_coef = 0.01;
   out[2].rollout.sampling.top_p = 0.9;
   out[3].partition.linkage = Linkage::soft;
+  out[0].filter_groups.metric = FilterMetric::shaped;
+  out[0].rollout.temperature_schedule = "cosine:0.5";
+  out[3].overlong.max_length = 6;
+  out[4].mismatch.noise_std = 0.1;
+  out[4].mismatch.correction = MismatchCorrection::tis;
+  out[5].loss.kl_placement = KlPlacement::reward;
   for (const RunConfig& c : out) EXPECT_TRUE(same_shape(c, out.front()));
   return out;
 }
