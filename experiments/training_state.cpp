@@ -71,13 +71,16 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.replicas = make_replica_table(configs);
   s.update = first.update;
   s.symmetrize = first.classifier.symmetrize;
-  bool exact_kl = false;
+  bool exact_kl = false, logdet = false;
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
     s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier;
     s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
     s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
     s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
+    logdet = logdet || c.diversity.shaping == Shaping::logdet;
+    s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
+                                                    c.diversity.reward_bias == RewardBias::none);
     exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
   }
 
@@ -100,6 +103,8 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
   s.policy_workspace =
       make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
+  s.reward_workspace = make_reward_workspace(R, s.shape.B, s.shape.G, logdet);
+  s.negative_products = View1<int>("motley::step::negative_products", R);
   s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
   s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
   if (s.any_correction)
@@ -133,6 +138,8 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.adam.v);
   add(s.gradient);
   add(s.token_scale);
+  add(s.reward_workspace.group);
+  add(s.reward_workspace.matrix);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);

@@ -68,9 +68,12 @@ void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, Stag
             x.num_clusters);
 
   timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
-  shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
-                      x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
-                      x.used);
+  shape_reward<float>(exec,
+                      {table.shaping, table.partition, step, x.quality, x.cluster, x.cluster_size,
+                       x.pair_score, x.token, x.length, x.finish, x.old_log_prob},
+                      s.reward_workspace, x.diversity, x.reward, x.used);
+  if (s.any_signed_product)
+    count_negative_products(exec, table.shaping, x.quality, s.negative_products);
   add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
 }
 
@@ -84,8 +87,10 @@ void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
     subtract_kl<float>(exec, table.loss, x.old_log_prob, x.ref_log_prob, x.length, x.reward);
 
   timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
-  group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
-                         x.advantage);
+  group_advantage<float>(exec,
+                         {table.advantage, table.shaping, x.quality, x.diversity, x.reward,
+                          x.cluster, x.cluster_size, x.history, x.length, x.used},
+                         s.reward_workspace, x.group_mean, x.group_std, x.advantage);
 }
 
 void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {

@@ -63,6 +63,9 @@ struct TrainingState {
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
+  RewardWorkspace reward_workspace;
+  bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
+  View1<int> negative_products;     // [R] of this step, `count_negative_products`
   View3<int> member;          // [R,B,G]
   View3<float> token_weight;  // [R,B,G]
   View4<float> token_scale;   // [R,B,G,T] importance weights; empty unless any_correction
