@@ -1,5 +1,6 @@
 /// Contradictions between keys: what no single range check can see.
 
+#include "core/cluster.hpp"
 #include "experiments/options.hpp"
 
 namespace motley {
@@ -56,7 +57,21 @@ void check_contradictions(const Configured& c, Faults& faults) {
       x.partition.linkage == Linkage::soft)
     fault(
         "partition.linkage",
-        "multiplicative_correct needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+        "multiplicative_correct needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
+  if (clusters_embeddings(x.partition.method)) {
+    const std::string_view method = name_of(x.partition.method);
+    if (x.partition.linkage != Linkage::union_find)
+      fault("partition.linkage", method, " makes clusters without a linkage, got ",
+            name_of(x.partition.linkage), "; allowed: union_find, the default");
+    if (x.partition.embedding == EmbeddingKind::classifier &&
+        x.classifier.form != ClassifierForm::bi_encoder)
+      fault("partition.embedding", method,
+            " needs an embedding of each completion, got classifier with classifier.form = ",
+            name_of(x.classifier.form), "; allowed: ngram, or classifier.form = bi_encoder");
+    if (x.rollout.group_size > kMaxClusteredGroup)
+      fault("rollout.group_size", "too large for partition.method = ", method, ", got ",
+            x.rollout.group_size, "; allowed: 1 to ", kMaxClusteredGroup);
+  }
   if (x.checkpoint.every_steps == 0 && x.checkpoint.every_minutes == 0)
     fault(
         "checkpoint.every_steps",

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cluster.hpp"
 #include "core/record.hpp"
 #include "experiments/run_config.hpp"
 #include "models/classifier.hpp"
@@ -32,7 +33,9 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 /// checkpoints as `state.<name>`, one row per replica, bit for bit.
 struct CarriedState {
   std::string name;
-  View2<double> values;  // [R,n]
+  View2<double> values;    // [R,n]
+  std::vector<bool> kept;  // [R] false where the replica's own settings need none; empty = all
+  bool keeps(std::size_t r) const { return kept.empty() || kept[r]; }
 };
 
 /// Everything a step touches; allocated once, the step allocates nothing.
@@ -41,7 +44,9 @@ struct TrainingState {
   Shape shape;
   ReplicaTable replicas;
   bool any_reference = false;
-  bool any_classifier = false;
+  bool any_classifier = false;  // weights in use, for pair scores or embeddings
+  bool any_judge = false;
+  bool any_clustering = false;
   Symmetrize symmetrize = Symmetrize::none;
   UpdateOptions update;
 
@@ -55,6 +60,8 @@ struct TrainingState {
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
+  ClusterWorkspace cluster_workspace;
+  View2<double> class_table;    // [R,N * kHistorySize], empty unless partition.across_steps
   View3<int> member;            // [R,B,G]
   View3<float> token_weight;    // [R,B,G]
   View2<float> gradient;        // [R,N]
@@ -82,6 +89,10 @@ class StageTimer;
 /// The stages from pair scores to advantages, of a buffer that holds scored completions: a part of
 /// `training_step`, and all there is to do where logged rollouts are rewarded anew.
 void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
+
+/// Remembers the step's completions where partition.across_steps is set; once per step, after the
+/// stages that may look at one group twice.
+void remember_step(const Exec& exec, TrainingState& state, std::uint32_t step);
 
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);
