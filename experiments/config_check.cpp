@@ -1,5 +1,6 @@
 /// Contradictions between keys: what no single range check can see.
 
+#include "core/cluster.hpp"
 #include "experiments/options.hpp"
 
 namespace motley {
@@ -37,7 +38,7 @@ void check_reward(const RunConfig& x, const Fault& fault) {
           "; allowed: at most ", kMaxMatrix);
   if (needs_clusters(shaping) && x.partition.linkage == Linkage::soft)
     fault("partition.linkage", name_of(shaping),
-          " needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+          " needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
   if (a.baseline == Baseline::loo_partition) {
     if (G < 3)
       fault("rollout.group_size", "a group without one must hold two, got ", G,
@@ -50,7 +51,7 @@ void check_reward(const RunConfig& x, const Fault& fault) {
     if (x.partition.linkage == Linkage::soft)
       fault(
           "partition.linkage",
-          "advantage.baseline = loo_partition needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+          "advantage.baseline = loo_partition needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
     if (!keeps_rewards(a.estimator))
       fault("advantage.baseline",
             "loo_partition is a baseline of rewards, which advantage.estimator = ",
@@ -126,6 +127,20 @@ void check_contradictions(const Configured& c, Faults& faults) {
         "kl.placement",
         "the exact divergence is a function of the whole distribution, got reward with kl.estimator = exact; allowed: loss, or kl.estimator = k1, k2, k3, abs");
   check_reward(x, fault);
+  if (clusters_embeddings(x.partition.method)) {
+    const std::string_view method = name_of(x.partition.method);
+    if (x.partition.linkage != Linkage::union_find)
+      fault("partition.linkage", method, " makes clusters without a linkage, got ",
+            name_of(x.partition.linkage), "; allowed: union_find, the default");
+    if (x.partition.embedding == EmbeddingKind::classifier &&
+        x.classifier.form != ClassifierForm::bi_encoder)
+      fault("partition.embedding", method,
+            " needs an embedding of each completion, got classifier with classifier.form = ",
+            name_of(x.classifier.form), "; allowed: ngram, or classifier.form = bi_encoder");
+    if (x.rollout.group_size > kMaxClusteredGroup)
+      fault("rollout.group_size", "too large for partition.method = ", method, ", got ",
+            x.rollout.group_size, "; allowed: 1 to ", kMaxClusteredGroup);
+  }
   if (x.checkpoint.every_steps == 0 && x.checkpoint.every_minutes == 0)
     fault(
         "checkpoint.every_steps",

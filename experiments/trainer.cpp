@@ -171,6 +171,7 @@ class Batch {
       copy("adam.v." + spec.name, v);
     }
     for (const CarriedState& carried : state_.carried) {
+      if (!carried.keeps(r)) continue;
       const auto host = Kokkos::create_mirror_view(carried.values);
       Kokkos::deep_copy(host, carried.values);
       const std::vector<std::byte>& bytes = c.tensor("state." + carried.name).data;
@@ -310,6 +311,7 @@ class Batch {
         add("adam.v." + spec.name, &v(r, 0));
       }
       for (const CarriedState& carried : state_.carried) {
+        if (!carried.keeps(r)) continue;
         const auto host = Kokkos::create_mirror_view(carried.values);
         Kokkos::deep_copy(host, carried.values);
         c.tensors.push_back(Tensor::from_bytes(
