@@ -1,5 +1,6 @@
 /// Contradictions between keys: what no single range check can see.
 
+#include "core/cluster.hpp"
 #include "experiments/options.hpp"
 
 namespace motley {
@@ -37,7 +38,7 @@ void check_reward(const RunConfig& x, const Fault& fault) {
           "; allowed: at most ", kMaxMatrix);
   if (needs_clusters(shaping) && x.partition.linkage == Linkage::soft)
     fault("partition.linkage", name_of(shaping),
-          " needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+          " needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
   if (a.baseline == Baseline::loo_partition) {
     if (G < 3)
       fault("rollout.group_size", "a group without one must hold two, got ", G,
@@ -50,7 +51,7 @@ void check_reward(const RunConfig& x, const Fault& fault) {
     if (x.partition.linkage == Linkage::soft)
       fault(
           "partition.linkage",
-          "advantage.baseline = loo_partition needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+          "advantage.baseline = loo_partition needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
     if (!keeps_rewards(a.estimator))
       fault("advantage.baseline",
             "loo_partition is a baseline of rewards, which advantage.estimator = ",
@@ -104,7 +105,42 @@ void check_contradictions(const Configured& c, Faults& faults) {
   if (x.update.minibatches > x.rollout.prompts)
     fault("loss.minibatches", "a minibatch needs a prompt, got ", x.update.minibatches,
           " minibatches of rollout.prompts = ", x.rollout.prompts);
+  if (x.rollout.temperature_schedule != "constant" && x.rollout.sampling.temperature == 0)
+    fault(
+        "rollout.temperature_schedule",
+        "a schedule starts at rollout.temperature, which must be above 0, got 0; allowed: constant with greedy sampling");
+  if (x.overlong.cache > x.overlong.max_length)
+    fault("overlong.cache", "the ramp cannot be wider than overlong.max_length, got ",
+          x.overlong.cache, " with overlong.max_length = ", x.overlong.max_length,
+          "; allowed: at most overlong.max_length");
+  // The address of a draw has 32 bits for (batch, prompt, completion).
+  if (x.filter_groups.metric != FilterMetric::none &&
+      double(x.filter_groups.max_batches) * x.rollout.prompts * x.rollout.group_size >= 0x1p32)
+    fault("filter_groups.max_batches",
+          "max_batches * rollout.prompts * rollout.group_size must be below 2^32, got ",
+          x.filter_groups.max_batches, " * ", x.rollout.prompts, " * ", x.rollout.group_size);
+  if (x.filter_groups.metric != FilterMetric::none && x.rollout.group_size == 1)
+    fault("filter_groups.metric", "a group of 1 never tells its completions apart, got ",
+          name_of(x.filter_groups.metric), " with rollout.group_size = 1; allowed: none");
+  if (x.loss.kl_placement == KlPlacement::reward && x.loss.kl_estimator == KlEstimator::exact)
+    fault(
+        "kl.placement",
+        "the exact divergence is a function of the whole distribution, got reward with kl.estimator = exact; allowed: loss, or kl.estimator = k1, k2, k3, abs");
   check_reward(x, fault);
+  if (clusters_embeddings(x.partition.method)) {
+    const std::string_view method = name_of(x.partition.method);
+    if (x.partition.linkage != Linkage::union_find)
+      fault("partition.linkage", method, " makes clusters without a linkage, got ",
+            name_of(x.partition.linkage), "; allowed: union_find, the default");
+    if (x.partition.embedding == EmbeddingKind::classifier &&
+        x.classifier.form != ClassifierForm::bi_encoder)
+      fault("partition.embedding", method,
+            " needs an embedding of each completion, got classifier with classifier.form = ",
+            name_of(x.classifier.form), "; allowed: ngram, or classifier.form = bi_encoder");
+    if (x.rollout.group_size > kMaxClusteredGroup)
+      fault("rollout.group_size", "too large for partition.method = ", method, ", got ",
+            x.rollout.group_size, "; allowed: 1 to ", kMaxClusteredGroup);
+  }
   if (x.checkpoint.every_steps == 0 && x.checkpoint.every_minutes == 0)
     fault(
         "checkpoint.every_steps",
