@@ -39,6 +39,11 @@ void check_reward(const RunConfig& x, const Fault& fault) {
   if (needs_clusters(shaping) && x.partition.linkage == Linkage::soft)
     fault("partition.linkage", name_of(shaping),
           " needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
+  const bool historical =
+      shaping == Shaping::ucb || shaping == Shaping::ucb_mean || shaping == Shaping::ucb_con;
+  if (historical && !x.partition.across_steps)
+    fault("partition.across_steps", name_of(shaping),
+          " counts classes of earlier steps, got off; allowed: on");
   if (a.baseline == Baseline::loo_partition) {
     if (G < 3)
       fault("rollout.group_size", "a group without one must hold two, got ", G,
