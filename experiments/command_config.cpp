@@ -7,6 +7,7 @@
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/presets.hpp"
 #include "io/run_reader.hpp"
 #include "version.hpp"
 
@@ -16,6 +17,26 @@ namespace {
 
 nlohmann::json json_of(const OptionValue& value) {
   return std::visit([](const auto& v) { return nlohmann::json(v); }, value);
+}
+
+nlohmann::json json_of(const OptionEntry& e) {
+  return {{"key", e.key},   {"type", e.type},       {"default", json_of(e.value)},
+          {"unit", e.unit}, {"allowed", e.allowed}, {"text", e.help}};
+}
+
+nlohmann::json json_of_presets() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const Preset& preset : presets()) {
+    nlohmann::json settings = nlohmann::json::array();
+    for (const Setting& s : preset.settings)
+      settings.push_back({{"key", s.key}, {"value", s.value}, {"source", s.source}});
+    out.push_back({{"name", preset.name},
+                   {"title", preset.title},
+                   {"paper", preset.paper},
+                   {"settings", settings},
+                   {"differs", preset.differs}});
+  }
+  return out;
 }
 
 /// The configuration a word names: a run (folder or file) or an ini file.
@@ -35,24 +56,21 @@ void explain(const CommandLine& line) {
   for (const OptionEntry& entry : list_options(RunConfig{})) {
     if (entry.key != key) continue;
     if (line.has("json")) {
-      std::printf("%s\n", nlohmann::json{{"key", entry.key},
-                                         {"type", entry.type},
-                                         {"default", json_of(entry.value)},
-                                         {"unit", entry.unit},
-                                         {"allowed", entry.allowed},
-                                         {"text", entry.help}}
-                              .dump(2)
-                              .c_str());
+      nlohmann::json out = json_of(entry);
+      if (key == "run.method") out["presets"] = json_of_presets();
+      std::printf("%s\n", out.dump(2).c_str());
       return;
     }
     std::printf("%s\n  %s\n  type     %s\n  default  %s\n  unit     %s\n  allowed  %s\n",
                 entry.key.c_str(), entry.help.c_str(), entry.type.c_str(),
                 entry.default_text.c_str(), entry.unit.c_str(), entry.allowed.c_str());
     if (key != "run.method") return;
-    for (const std::string& method : method_names()) {
-      std::printf("\n  %s: %s\n", method.c_str(), method_text(method).c_str());
-      for (const Setting& s : preset_settings(key, method))
-        std::printf("    %s = %s\n", s.key.c_str(), s.value.c_str());
+    for (const Preset& preset : presets()) {
+      std::printf("\n  %s: %s (%s)\n", preset.name.c_str(), preset.title.c_str(),
+                  preset.paper.c_str());
+      for (const Setting& s : preset.settings)
+        std::printf("    %-34s %s\n", concat(s.key, " = ", s.value).c_str(), s.source.c_str());
+      if (!preset.differs.empty()) std::printf("    note: %s\n", preset.differs.c_str());
     }
     return;
   }
@@ -64,12 +82,7 @@ void show_schema(bool json) {
   nlohmann::json all = nlohmann::json::array();
   for (const OptionEntry& e : list_options(RunConfig{})) {
     if (json)
-      all.push_back({{"key", e.key},
-                     {"type", e.type},
-                     {"default", json_of(e.value)},
-                     {"unit", e.unit},
-                     {"allowed", e.allowed},
-                     {"text", e.help}});
+      all.push_back(json_of(e));
     else
       std::printf("| `%s` | %s | %s | %s | %s |\n", e.key.c_str(), e.type.c_str(),
                   e.default_text.c_str(), e.allowed.c_str(), e.help.c_str());

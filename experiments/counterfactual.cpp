@@ -75,21 +75,32 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
       say_(say) {
   MOTLEY_REQUIRE(!steps_.empty(), ErrorKind::input, file,
                  ": no rollouts are logged (log.rollouts of the run is ", own_.log.rollouts, ")");
+  MOTLEY_REQUIRE(
+      own_.loss.kl_coef == 0 || own_.loss.kl_placement == KlPlacement::loss, ErrorKind::config,
+      file,
+      ": kl.placement = reward enters every reward by log-probabilities of the reference, "
+      "which the file does not hold, got kl.coef = ",
+      own_.loss.kl_coef, "; allowed: runs with kl.placement = loss");
   std::vector<RunConfig> configs;
   for (Variant& v : variants_) {
     if (v.logged) v.config = own_;
     require_same_rollouts(own_, v);
     MOTLEY_REQUIRE(own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity),
-                   ErrorKind::config, v.name, ": diversity.shaping = ",
-                   name_of(v.config.diversity.shaping),
+                   ErrorKind::config, v.name,
+                   ": diversity.shaping = ", name_of(v.config.diversity.shaping),
                    " reads log-probabilities, which the run did not log (log.log_prob = none); ",
                    "allowed: other shapings, or a run with log.log_prob = f32");
+    MOTLEY_REQUIRE(
+        own_.log.rollouts == "all" || v.logged || !v.config.partition.across_steps,
+        ErrorKind::config, v.name,
+        ": partition.across_steps counts the completions of every step, and the run has ",
+        "log.rollouts = ", own_.log.rollouts, "; allowed: a run with log.rollouts = all");
     // The policy term alone is compared: it is what the advantages act on.
     v.config.loss.kl_coef = 0;
     v.config.loss.entropy_coef = 0;
     configs.push_back(v.config);
     // What the file says needs no classifier.
-    if (v.logged) configs.back().partition.method = PartitionMethod::exact;
+    if (v.logged) configs.back().partition = {.method = PartitionMethod::exact};
   }
   task_ = make_task(own_.task, std::vector<std::uint64_t>(configs.size(), own_.base_seed()));
   state_ = make_training_state(configs, *task_);
@@ -116,12 +127,23 @@ void Counterfactual::load_rollouts(std::int64_t step) {
   put(x.finish, logged_.finish, where + ", finish");
   put(x.quality, logged_.quality, where + ", quality");
   put(x.class_id, logged_.class_id, where + ", class_id");
-  // NaN marks the end in the file, 0 in the buffer. Without the log the field stays 0: nothing reads it.
+  // NaN marks the end in the file, 0 in the buffer. Without the log the field stays 0: nothing
+  // reads it.
   std::vector<float> log_prob = logged_.log_prob;
   log_prob.resize(logged_.token.size(), 0.0f);
   for (float& value : log_prob) value = std::isnan(value) ? 0.0f : value;
   put(x.sampler_log_prob, log_prob, where + ", log_prob");
-  put(x.old_log_prob, log_prob, where + ", log_prob");
+  if (!logged_.old_log_prob.empty()) log_prob = logged_.old_log_prob;
+  for (float& value : log_prob) value = std::isnan(value) ? 0.0f : value;
+  put(x.old_log_prob, log_prob, where + ", old_log_prob");
+
+  // Groups that dynamic sampling has given up stay out of the loss.
+  std::vector<int> good(logged_.prompt_id.size(), 0);
+  const std::size_t G = static_cast<std::size_t>(state_.shape.G);
+  for (std::size_t i = 0; i < logged_.used.size(); ++i)
+    if (logged_.used[i] != 0) good.at(i / G) = 1;
+  put(state_.filter.good, good, where + ", used");
+  begin_step(exec_, state_, static_cast<std::uint32_t>(step));
 
   const PromptColumns prompts = reader_.prompts();
   const auto P = static_cast<std::size_t>(state_.shape.P);
@@ -139,14 +161,12 @@ void Counterfactual::load_rollouts(std::int64_t step) {
 }
 
 const Rewarded& Counterfactual::reward(std::int64_t step) {
-  load_rollouts(step);
+  // Classes that live across steps need the steps before this one.
+  if (state_.class_table.span() > 0)
+    for (const std::int64_t earlier : steps_)
+      if (earlier > step_ && earlier < step) reward_step(earlier);
+  reward_step(step);
   RolloutBuffer& x = state_.buffer;
-  Kokkos::deep_copy(exec_, state_.status, kStatusClear);
-  StepTiming unused;
-  StageTimer timer(exec_, unused);
-  reward_stages(exec_, state_, static_cast<std::uint32_t>(step), timer);
-  timer.finish();
-  require_finite(state_, static_cast<std::uint32_t>(step));
   get(x.cluster, rewarded_.cluster);
   get(x.cluster_size, rewarded_.cluster_size);
   get(x.num_clusters, rewarded_.num_clusters);
@@ -157,6 +177,16 @@ const Rewarded& Counterfactual::reward(std::int64_t step) {
   get(x.pair_score, rewarded_.pair_score);
   restore_logged();
   return rewarded_;
+}
+
+void Counterfactual::reward_step(std::int64_t step) {
+  load_rollouts(step);
+  Kokkos::deep_copy(exec_, state_.status, kStatusClear);
+  StepTiming unused;
+  StageTimer timer(exec_, unused);
+  reward_stages(exec_, state_, static_cast<std::uint32_t>(step), timer);
+  timer.finish();
+  require_finite(state_, static_cast<std::uint32_t>(step));
 }
 
 void Counterfactual::restore_logged() {
@@ -178,6 +208,20 @@ void Counterfactual::restore_logged() {
   const auto advantage = Kokkos::create_mirror(state_.buffer.advantage);
   std::copy(rewarded_.advantage.begin(), rewarded_.advantage.end(), advantage.data());
   Kokkos::deep_copy(state_.buffer.advantage, advantage);
+}
+
+void Counterfactual::permute_embeddings(const std::vector<std::size_t>& order) {
+  if (!state_.any_clustering) return;
+  const auto& view = state_.cluster_workspace.embedding;
+  const std::size_t G = view.extent(2), E = view.extent(3), BG = order.size();
+  std::vector<float> old;
+  get(view, old);
+  const auto host = Kokkos::create_mirror(view);
+  for (std::size_t i = 0; i < view.extent(0) * BG; ++i) {
+    const std::size_t from = i / G * G + order[i % BG];
+    std::copy(&old[from * E], &old[from * E] + E, host.data() + i * E);
+  }
+  Kokkos::deep_copy(view, host);
 }
 
 const std::vector<int>& Counterfactual::permuted_clusters() {
@@ -212,8 +256,13 @@ const std::vector<int>& Counterfactual::permuted_clusters() {
     }
   Kokkos::deep_copy(x.pair_score, host);
   Kokkos::deep_copy(state_.member, members);
+  permute_embeddings(order);
   partition(exec_, state_.replicas.partition, x.pair_score, state_.member, x.cluster,
             x.cluster_size, x.num_clusters);
+  if (state_.any_clustering)
+    cluster_embeddings(exec_, state_.replicas.partition, static_cast<std::uint32_t>(step_),
+                       state_.cluster_workspace, state_.member, x.cluster, x.cluster_size,
+                       x.num_clusters);
   std::vector<int> label;
   get(x.cluster, label);
   permuted_.assign(label.size(), -1);
@@ -254,10 +303,13 @@ const std::vector<float>& Counterfactual::gradient() {
   const ReplicaTable& table = state_.replicas;
   token_weights(exec_, table.loss, state_.buffer.length, state_.buffer.used, n.T, 0, n.B,
                 state_.token_weight);
+  if (state_.any_correction)
+    mismatch_weights(exec_, table.mismatch, state_.buffer.old_log_prob,
+                     state_.buffer.sampler_log_prob, state_.buffer.length, state_.token_scale);
   policy_gradient<float>(exec_, state_.policy.net, state_.weights, state_.reference,
                          state_.policy_workspace, table.loss, state_.buffer, state_.token_weight,
                          {0, n.B, 1}, state_.gradient, state_.update_sums, state_.ratio_max,
-                         state_.status);
+                         state_.status, state_.token_scale);
   require_finite(state_, static_cast<std::uint32_t>(step_));
   get(state_.gradient, gradient_);
   return gradient_;

@@ -4,7 +4,8 @@
 /// Order of the layers: defaults < include = files < -c files < sweep cell < command line. The
 /// environment sets no option. `run.method` and `advantage.estimator` expand where they are
 /// written: they override what earlier layers set, and keys of the same or a later layer override
-/// them.
+/// them. Of several run.method the last alone counts: a method that an earlier layer named leaves
+/// nothing behind.
 
 #include <cstdint>
 #include <map>
@@ -21,9 +22,11 @@ struct Assignment {
   std::string key, value, place;
 };
 
-/// The assignments of one source, in order.
+/// The assignments of one source, in order. A file that includes others is several layers in one:
+/// each included file, then its own text.
 struct Layer {
   std::vector<Assignment> assignments;
+  std::vector<std::size_t> breaks = {};  ///< where a later layer begins
 };
 
 /// Faults collected while reading; thrown together.

@@ -1,118 +1,72 @@
-/// Presets of run.method: which keys each sets, from which sentence of which paper.
-
-#include "experiments/run_config.hpp"
+#include "experiments/presets.hpp"
 
 namespace motley {
 
-namespace {
-
-struct Preset {
-  const char* name;
-  const char* text;
-  std::vector<Setting> settings;
-};
-
-const std::vector<Preset>& methods() {
-  static const std::vector<Preset> table = {
-      {"grpo",
-       "quality only, advantage divided by the group's deviation (arXiv 2402.03300)",
-       {{"diversity.shaping", "none"},
-        {"advantage.estimator", "grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "group"}}},
-      {"dr_grpo",
-       "quality only, no division by the deviation (arXiv 2503.20783)",
-       {{"diversity.shaping", "none"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-      {"rloo",
-       "quality only, mean of the other completions as baseline (arXiv 2402.14740)",
-       {{"diversity.shaping", "none"},
-        {"advantage.estimator", "rloo"},
-        {"advantage.baseline", "loo"},
-        {"advantage.norm", "none"}}},
-      {"darling",
-       "quality x semantic diversity of the learned partition, as the released code has it: floor 0.1, no deviation (arXiv 2509.02534)",
-       {{"diversity.shaping", "multiplicative"},
-        {"diversity.floor", "0.1"},
-        {"partition.method", "classifier"},
-        {"partition.linkage", "union_find"},
-        {"partition.threshold", "0.5"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-      {"darling_paper",
-       "the same as the paper's text states it: no floor",
-       {{"diversity.shaping", "multiplicative"},
-        {"diversity.floor", "0"},
-        {"partition.method", "classifier"},
-        {"partition.linkage", "union_find"},
-        {"partition.threshold", "0.5"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-      {"additive",
-       "z(quality) + z(diversity): the paper's additive ablation (Table 2)",
-       {{"diversity.shaping", "additive_norm"},
-        {"partition.method", "classifier"},
-        {"partition.linkage", "union_find"},
-        {"partition.threshold", "0.5"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-      {"ngram",
-       "quality x share of 4-grams found in no other completion: the paper's lexical ablation (Tables 3 and 4)",
-       {{"diversity.shaping", "ngram"},
-        {"diversity.ngram_n", "4"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-      {"difficulty",
-       "control: the same reweighting by the share of wrong answers, no semantics",
-       {{"diversity.shaping", "difficulty"},
-        {"diversity.floor", "0.1"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-      {"permuted",
-       "control: DARLING's diversity values shuffled inside the group",
-       {{"diversity.shaping", "permuted"},
-        {"diversity.floor", "0.1"},
-        {"partition.method", "classifier"},
-        {"partition.linkage", "union_find"},
-        {"partition.threshold", "0.5"},
-        {"advantage.estimator", "dr_grpo"},
-        {"advantage.baseline", "mean"},
-        {"advantage.norm", "none"}}},
-  };
-  return table;
+std::vector<Setting> join_settings(std::vector<std::vector<Setting>> parts) {
+  std::vector<Setting> out;
+  for (const auto& part : parts) out.insert(out.end(), part.begin(), part.end());
+  return out;
 }
 
-}  // namespace
+std::vector<Setting> quality_only() {
+  return {{"diversity.shaping", "none", "the reward is the quality"}};
+}
+
+std::vector<Setting> group_std() {
+  return {{"advantage.estimator", "grpo", "2402.03300 section 4.1"},
+          {"advantage.baseline", "mean", "2402.03300: mean of the group"},
+          {"advantage.norm", "group", "2402.03300: divided by the group's deviation"}};
+}
+
+std::vector<Setting> centred() {
+  return {{"advantage.estimator", "dr_grpo", "2503.20783: no division"},
+          {"advantage.baseline", "mean", "mean of the group"},
+          {"advantage.norm", "none", "no division by the deviation"}};
+}
+
+std::vector<Setting> learned_partition() {
+  return {{"partition.method", "classifier", "2509.02534 section 3: a learned classifier of pairs"},
+          {"partition.linkage", "union_find", "released code, process_uid_partition"},
+          {"partition.threshold", "0.5", "released code, mathematics (0.32 for its ModernBERT)"}};
+}
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> all = [] {
+    std::vector<Preset> out;
+    for (const auto& part :
+         {baseline_presets(), diversity_presets(), update_presets(), control_presets()})
+      out.insert(out.end(), part.begin(), part.end());
+    return out;
+  }();
+  return all;
+}
+
+const Preset* find_preset(const std::string& name) {
+  for (const Preset& preset : presets())
+    if (preset.name == name) return &preset;
+  return nullptr;
+}
 
 std::vector<std::string> method_names() {
   std::vector<std::string> names;
-  for (const Preset& preset : methods()) names.emplace_back(preset.name);
+  for (const Preset& preset : presets()) names.push_back(preset.name);
   return names;
-}
-
-std::string method_text(const std::string& method) {
-  for (const Preset& preset : methods())
-    if (method == preset.name) return preset.text;
-  return "";
 }
 
 std::vector<Setting> preset_settings(const std::string& key, const std::string& value) {
   if (key == "run.method") {
-    for (const Preset& preset : methods())
-      if (value == preset.name) return preset.settings;
+    const Preset* preset = find_preset(value);
+    return preset != nullptr ? preset->settings : std::vector<Setting>{};
   }
   if (key == "advantage.estimator") {
-    if (value == "grpo") return {{"advantage.baseline", "mean"}, {"advantage.norm", "group"}};
-    if (value == "dr_grpo") return {{"advantage.baseline", "mean"}, {"advantage.norm", "none"}};
-    if (value == "rloo") return {{"advantage.baseline", "loo"}, {"advantage.norm", "none"}};
-    if (value == "reinforce") return {{"advantage.baseline", "none"}, {"advantage.norm", "none"}};
+    const auto family = [](const char* baseline, const char* norm) {
+      return std::vector<Setting>{{"advantage.baseline", baseline, ""},
+                                  {"advantage.norm", norm, ""}};
+    };
+    if (value == "grpo") return family("mean", "group");
+    if (value == "dr_grpo") return family("mean", "none");
+    if (value == "rloo") return family("loo", "none");
+    if (value == "reinforce") return family("none", "none");
   }
   return {};
 }
