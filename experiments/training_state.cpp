@@ -75,6 +75,10 @@ void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& 
     const PartitionParams& p = c.partition;
     s.any_classifier =
         s.any_classifier || p.method == PartitionMethod::classifier || embeds_by_classifier(p);
+    MOTLEY_REQUIRE(!embeds_by_classifier(p) || s.classifier.net.form == ClassifierForm::bi_encoder,
+                   ErrorKind::config, "partition.embedding: a ", name_of(s.classifier.net.form),
+                   " embeds no single completion, got classifier; allowed: ngram, or ",
+                   "classifier.form = bi_encoder");
     s.any_judge = s.any_judge || p.method == PartitionMethod::noisy_oracle;
     if (clusters_embeddings(p.method))
       width = std::max(width, embeds_by_classifier(p) ? s.classifier.net.width() : kNgramBins);

@@ -23,8 +23,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
     mismatch_weights(exec, table.mismatch, x.old_log_prob, x.sampler_log_prob, x.length,
                      s.token_scale);
 
-  advantage_stages(exec, s, timer);
-  remember_step(exec, s, step);
+  advantage_stages(exec, s, step, timer);
 
   for (int pass = 0; pass < s.update.epochs * s.update.minibatches; ++pass) {
     const int part = pass % s.update.minibatches;
@@ -52,13 +51,6 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   record.step = step;
   timer.finish();
   require_finite(s, step);
-}
-
-void remember_step(const Exec& exec, TrainingState& s, std::uint32_t step) {
-  const RolloutBuffer& x = s.buffer;
-  if (s.class_table.span() > 0)
-    remember_classes(exec, s.replicas.partition, step, x.prompt_id, x.token, x.length, x.class_id,
-                     x.cluster, s.class_table);
 }
 
 void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
@@ -103,9 +95,15 @@ void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, Stag
   add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
 }
 
-void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
+void advantage_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
+
+  if (s.class_table.span() > 0) {
+    timer.stage("motley::step::remember_classes", &StepTiming::partition_s);
+    remember_classes(exec, table.partition, step, x.prompt_id, x.token, x.length, x.class_id,
+                     x.cluster, s.class_table);
+  }
 
   timer.stage("motley::step::reward_terms", &StepTiming::partition_s);
   mark_used(exec, s.filter.good, table.overlong, x.finish, x.used);
@@ -121,7 +119,7 @@ void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
 
 void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   shaping_stages(exec, s, step, timer);
-  advantage_stages(exec, s, timer);
+  advantage_stages(exec, s, step, timer);
 }
 
 }  // namespace motley

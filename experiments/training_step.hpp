@@ -115,16 +115,14 @@ void generation_stages(const Exec& exec, TrainingState& state, std::uint32_t ste
 /// `advantage_stages`.
 void shaping_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
 
-/// From shaped rewards to advantages; once per step, when the step's groups are settled.
-void advantage_stages(const Exec& exec, TrainingState& state, StageTimer& timer);
+/// From shaped rewards to advantages; once per step, when the step's groups are settled. A prompt's
+/// classes are remembered here.
+void advantage_stages(const Exec& exec, TrainingState& state, std::uint32_t step,
+                      StageTimer& timer);
 
 /// `shaping_stages` and `advantage_stages`: all there is to do where logged rollouts are rewarded
 /// anew.
 void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
-
-/// Remembers the step's completions where partition.across_steps is set; once per step, after the
-/// stages that may look at one group twice.
-void remember_step(const Exec& exec, TrainingState& state, std::uint32_t step);
 
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);
