@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/advantage.hpp"
+#include "core/entropy_control.hpp"
 #include "core/objective.hpp"
 #include "core/partition.hpp"
 #include "core/sampling.hpp"
@@ -164,6 +165,7 @@ struct RunConfig {
   ShapingParams diversity;
   AdvantageParams advantage;
   LossParams loss;
+  EntropyParams entropy;
   UpdateOptions update;
   OptimConfig optim;
   LogConfig log;
@@ -188,6 +190,7 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.diversity, v);
   describe(c.advantage, v);
   describe(c.loss, v);
+  describe(c.entropy, v);
   describe(c.update, v);
   describe(c.optim, v);
   describe(c.log, v);

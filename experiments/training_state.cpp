@@ -38,6 +38,11 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
     p.inv_temperature = inverse_temperature(c.rollout.sampling);
     return p;
   });
+  t.entropy =
+      column<EntropyParams>("entropy", configs, [](const RunConfig& c) { return c.entropy; });
+  t.needs_new_log_prob = column<int>("needs_new_log_prob", configs, [](const RunConfig& c) {
+    return c.loss.needs_new_log_prob() ? 1 : 0;
+  });
   t.optim = column<OptimConfig>("optim", configs, [](const RunConfig& c) { return c.optim; });
   t.lr = column<double>("lr", configs, [](const RunConfig& c) { return c.optim.lr; });
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
@@ -65,7 +70,10 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
     s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier;
-    exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
+    exact_kl = exact_kl || c.loss.exact_kl();
+    s.any_plan = s.any_plan || c.loss.needs_plan();
+    s.any_new_log_prob = s.any_new_log_prob || c.loss.needs_new_log_prob();
+    s.any_reset = s.any_reset || moves_reference(c.loss);
   }
 
   TransformerConfig model = first.model;
@@ -89,6 +97,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
   s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
   s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
+  if (s.any_plan) s.token_plan = make_token_plan<float>(R, s.shape.B, s.shape.G, s.shape.T);
+  if (s.any_new_log_prob && s.update.epochs * s.update.minibatches > 1)
+    s.new_log_prob = View4<float>("motley::step::new_log_prob", R, s.shape.B, s.shape.G, s.shape.T);
+  s.entropy_coef = View2<double>("motley::step::entropy_coef", R, 1);
+  const auto coef = Kokkos::create_mirror(s.entropy_coef);
+  for (int r = 0; r < R; ++r)
+    coef(r, 0) = initial_entropy_coef(configs[r].entropy, configs[r].loss.entropy_coef);
+  Kokkos::deep_copy(s.entropy_coef, coef);
+  s.carried.push_back({kEntropyCoef, s.entropy_coef});
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
   s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
   s.ratio_max = View1<double>("motley::step::ratio_max", R);
@@ -112,6 +129,9 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.adam.m);
   add(s.adam.v);
   add(s.gradient);
+  add(s.token_plan.role);
+  add(s.token_plan.key);
+  add(s.new_log_prob);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);
