@@ -55,7 +55,16 @@ const MetricInfo& metric_info(Metric metric) {
       {"lr", "1", "learning rate"},
       {"length", "token", "mean counted tokens"},
       {"truncated_frac", "1", "share of completions cut at T"},
-      {"tokens_total", "token", "counted tokens sampled since the start of the run"},
+      {"num_gen_batches", "1",
+       "generation batches of the step; above 1 where filter_groups draws again"},
+      {"frac_used", "1", "share of completions that count in the loss"},
+      {"temperature", "1", "sampling temperature; 0 = greedy"},
+      {"mismatch_abs", "nat",
+       "mean |ln pi_old - ln mu| of trainer and sampler at the sampled tokens"},
+      {"mismatch_max", "nat", "largest |ln pi_old - ln mu|"},
+      {"mismatch_kl", "nat", "estimator k3 of KL(sampler|trainer)"},
+      {"tokens_total", "token",
+       "counted tokens sampled since the start of the run, refused groups included"},
   }};
   return table.at(static_cast<std::size_t>(metric));
 }
@@ -239,7 +248,10 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
             case KlEstimator::k3: configured = mean(UpdateSum::kl_k3); break;
             case KlEstimator::abs: configured = mean(UpdateSum::kl_abs); break;
             case KlEstimator::k3_unbiased: configured = mean(UpdateSum::kl_k3); break;
-            case KlEstimator::exact: configured = mean(UpdateSum::kl_direction); break;
+            case KlEstimator::exact:
+              configured = mean(p.kl_direction == KlDirection::reverse ? UpdateSum::kl_exact
+                                                                       : UpdateSum::kl_direction);
+              break;
           }
         set(Metric::kl_ref, configured);
         set(Metric::ratio_mean, mean(UpdateSum::ratio));

@@ -52,10 +52,10 @@ struct LossParams {
   LossAgg agg = LossAgg::token_mean;
   double kl_coef = 0.0;
   KlEstimator kl_estimator = KlEstimator::k3;
+  KlPlacement kl_placement = KlPlacement::loss;
   double entropy_coef = 0.0;
   double inv_temperature = 1.0;  ///< derived from rollout.temperature; not an option
   KlDirection kl_direction = KlDirection::reverse;
-  KlPlacement kl_placement = KlPlacement::loss;
   int kl_reset_every = 0;
   double top_entropy_quantile = 1.0;
   double clip_cov_ratio = 2e-4;
@@ -105,7 +105,7 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("kl.direction", c.kl_direction, any_value, "1",
     "estimator = exact: KL(pi|ref), KL(ref|pi) or Jensen-Shannon with the mixture 1/2");
   v("kl.placement", c.kl_placement, any_value, "1",
-    "where the divergence is charged: as a term of the loss, or taken off the reward");
+    "where it enters: the loss of a token, or the reward of a completion as the sum over its tokens");
   v("kl.reset_every", c.kl_reset_every, between(0, 1e9), "1",
     "steps after which the reference becomes the current policy; 0 = never");
   v("entropy.coef", c.entropy_coef, between(-1e6, 1e6), "1",

@@ -181,6 +181,7 @@ struct GradientKernel {
   TokenPlan<Scalar> plan;
   View1<StatusWord> status;
   int jobs, b_first, tile_first, tile_last;
+  ConstView4<float> token_scale;
 
   /// One prediction: adds its terms to `sums` and turns `row` (scaled logits) into its gradient.
   KOKKOS_INLINE_FUNCTION void token_gradient(int r, int b, int g, int t, Scalar* row,
@@ -190,12 +191,14 @@ struct GradientKernel {
                                              double* sums) const {
     const LossParams& p = params(r);
     const int token = buffer.token(r, b, g, t);
-    const Scalar share = weight(r, b, g);
-    if (share == Scalar(0)) {
+    if (weight(r, b, g) == Scalar(0)) {
       for (int v = 0; v < net.vocab; ++v) row[v] = Scalar(0);
       return;
     }
     const TokenNote<Scalar> note = plan.note(r, b, g, t);
+    const Scalar share = token_scale.extent(0) == 0
+                             ? weight(r, b, g)
+                             : weight(r, b, g) * static_cast<Scalar>(token_scale(r, b, g, t));
     const Scalar new_log_prob = softmax.log_prob(row[token]);
     const Scalar old_log_prob = buffer.old_log_prob(r, b, g, t);
     const Scalar ref_log_prob = buffer.ref_log_prob(r, b, g, t);
@@ -367,7 +370,7 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                      const ConstView3<Scalar>& weight, const Minibatch& minibatch,
                      const View2<Scalar>& gradient, const View2<double>& sums,
                      const View1<double>& ratio_max, const View1<StatusWord>& status,
-                     const TokenPlan<Scalar>& plan) {
+                     const ConstView4<float>& token_scale, const TokenPlan<Scalar>& plan) {
   const int R = buffer.shape.R;
   require_extents(weight, "policy_gradient", "weight", "[R,B,G]", R, buffer.shape.B,
                   buffer.shape.G);
@@ -388,7 +391,8 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                                         R * workspace.tiling.chunks,
                                         minibatch.b_first,
                                         tiles * m / micro,
-                                        tiles * (m + 1) / micro};
+                                        tiles * (m + 1) / micro,
+                                        token_scale};
     Kokkos::parallel_for("motley::models::policy_gradient",
                          tile_policy(exec, workspace.train.slots), kernel);
   }
@@ -404,7 +408,8 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
       const Exec&, const Net&, const Weights<Scalar>&, const Weights<Scalar>&,                   \
       const PolicyWorkspace<Scalar>&, const ConstView1<LossParams>&, const RolloutBuffer&,       \
       const ConstView3<Scalar>&, const Minibatch&, const View2<Scalar>&, const View2<double>&,   \
-      const View1<double>&, const View1<StatusWord>&, const TokenPlan<Scalar>&);
+      const View1<double>&, const View1<StatusWord>&, const ConstView4<float>&,                  \
+      const TokenPlan<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE
