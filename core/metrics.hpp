@@ -43,6 +43,9 @@ enum class Metric : int {
   clip_frac_low,
   clip_frac_high,
   clip_frac_dual,
+  dropped_frac,
+  penalised_frac,
+  entropy_coef,
   policy_loss,
   grad_norm,
   lr,
@@ -67,7 +70,8 @@ struct MetricInfo {
 const MetricInfo& metric_info(Metric metric);
 
 /// Fills the columns that follow from the rollout buffer (not kl_*, ratio_*, clip_*, policy_loss,
-/// grad_norm, lr, which `update_metrics` sets, nor those of `generation_metrics`). One thread per
+/// grad_norm, lr, which `update_metrics` sets, nor entropy_coef of `entropy_control`, nor those of
+/// `generation_metrics`). One thread per
 /// replica and group, ordered sums in double.
 /// \param scratch [R,B,kGroupMetricTerms]   \param values [R,kMetrics] out
 inline constexpr int kGroupMetricTerms = 23;

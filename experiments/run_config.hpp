@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/advantage.hpp"
+#include "core/entropy_control.hpp"
 #include "core/filter_groups.hpp"
 #include "core/mismatch.hpp"
 #include "core/objective.hpp"
@@ -174,6 +175,7 @@ struct RunConfig {
   MismatchParams mismatch;
   AdvantageParams advantage;
   LossParams loss;
+  EntropyParams entropy;
   UpdateOptions update;
   OptimConfig optim;
   LogConfig log;
@@ -210,6 +212,7 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.mismatch, v);
   describe(c.advantage, v);
   describe(c.loss, v);
+  describe(c.entropy, v);
   describe(c.update, v);
   describe(c.optim, v);
   describe(c.log, v);

@@ -45,6 +45,11 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
     p.inv_temperature = inverse_temperature(c.rollout.sampling);
     return p;
   });
+  t.entropy =
+      column<EntropyParams>("entropy", configs, [](const RunConfig& c) { return c.entropy; });
+  t.needs_new_log_prob = column<int>("needs_new_log_prob", configs, [](const RunConfig& c) {
+    return c.loss.needs_new_log_prob() ? 1 : 0;
+  });
   t.optim = column<OptimConfig>("optim", configs, [](const RunConfig& c) { return c.optim; });
   t.lr = column<double>("lr", configs, [](const RunConfig& c) { return c.optim.lr; });
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
@@ -122,13 +127,16 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   bool exact_kl = false, logdet = false;
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
+    s.any_plan = s.any_plan || c.loss.needs_plan();
+    s.any_new_log_prob = s.any_new_log_prob || c.loss.needs_new_log_prob();
+    s.any_reset = s.any_reset || moves_reference(c.loss);
     s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
     s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
     s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
     logdet = logdet || c.diversity.shaping == Shaping::logdet;
     s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
                                                     c.diversity.reward_bias == RewardBias::none);
-    exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
+    exact_kl = exact_kl || c.loss.exact_kl();
   }
 
   TransformerConfig model = first.model;
@@ -156,6 +164,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.filter = make_filter_state(R, s.shape.B);
   s.pending_on_host = HostView1<int>("motley::step::pending", R);
   accept_groups(Exec(), s.filter);
+  if (s.any_plan) s.token_plan = make_token_plan<float>(R, s.shape.B, s.shape.G, s.shape.T);
+  if (s.any_new_log_prob && s.update.epochs * s.update.minibatches > 1)
+    s.new_log_prob = View4<float>("motley::step::new_log_prob", R, s.shape.B, s.shape.G, s.shape.T);
+  s.entropy_coef = View2<double>("motley::step::entropy_coef", R, 1);
+  const auto coef = Kokkos::create_mirror(s.entropy_coef);
+  for (int r = 0; r < R; ++r)
+    coef(r, 0) = initial_entropy_coef(configs[r].entropy, configs[r].loss.entropy_coef);
+  Kokkos::deep_copy(s.entropy_coef, coef);
+  s.carried.push_back({kEntropyCoef, s.entropy_coef});
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
   s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
   s.ratio_max = View1<double>("motley::step::ratio_max", R);
@@ -184,6 +201,9 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.token_scale);
   add(s.reward_workspace.group);
   add(s.reward_workspace.matrix);
+  add(s.token_plan.role);
+  add(s.token_plan.key);
+  add(s.new_log_prob);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);
