@@ -2,6 +2,7 @@
 
 #include "tests/models/fixture.hpp"
 #include "tests/models/llama_oracle.hpp"
+#include "tests/oracle/sampling.hpp"
 
 namespace motley::test {
 namespace {
@@ -55,6 +56,64 @@ TEST(Transformer, GroupedQueryAndTiedHeadsMatchTheOracle) {
   const Shape shape{.R = 1, .B = 2, .G = 3, .P = 4, .T = 6, .V = 11};
   for (const int kv_heads : {1, 2, 4})
     for (const bool tied : {false, true}) compare_with_oracle<double>(shape, kv_heads, tied, 1e-6);
+}
+
+/// The sampler's log-probabilities under its own noisy logits, ln softmax((z + std * n) / T), with
+/// n at (seed, 17, step, (attempt * B + b) * G + g, t * V + v). Groups of 40 are wider than a block
+/// of the head.
+template <class Scalar>
+void compare_noisy_sampler(const Shape& shape, std::uint32_t attempt, double tolerance) {
+  const TransformerConfig config = small_config(shape.V, shape.P + shape.T);
+  const std::vector<std::uint64_t> seeds = {7, 8};
+  PolicyFixture<Scalar> f(shape, config, seeds);
+  auto sampling = on_host(f.sampling);
+  sampling(1).noise_std = 0.7;
+  sampling(1).temperature = 1.3;
+  Kokkos::deep_copy(f.sampling, sampling);
+  const auto workspace =
+      make_rollout_workspace<Scalar>(f.layout.net, shape.R, shape.B, shape.G, shape.P, shape.T);
+  RolloutKey key{f.sampling, f.seeds, Stream::sample, 3};
+  key.attempt = attempt;
+  rollout<Scalar>(Exec(), f.layout.net, f.weights, workspace, key, f.buffer.prompt,
+                  f.buffer.prompt_length, ConstView2<int>(), rollout_output(f.buffer), f.status);
+  const auto sampled = on_host(f.buffer.sampler_log_prob);
+  const auto token = on_host(f.buffer.token);
+  const auto length = on_host(f.buffer.length);
+  const auto prompt = on_host(f.buffer.prompt);
+  const auto prompt_length = on_host(f.buffer.prompt_length);
+  double largest = 0;
+  for (int r = 0; r < shape.R; ++r) {
+    const oracle::Llama m = oracle_of(f, r, config);
+    for (int b = 0; b < shape.B; ++b)
+      for (int g = 0; g < shape.G; ++g) {
+        std::vector<int> text;
+        const int P = prompt_length(r, b);
+        for (int p = 0; p < P; ++p) text.push_back(prompt(r, b, p));
+        for (int t = 0; t < length(r, b, g); ++t) text.push_back(token(r, b, g, t));
+        const oracle::Matrix lp = oracle::log_probs(m, text);
+        const auto item =
+            (attempt * unsigned(shape.B) + unsigned(b)) * unsigned(shape.G) + unsigned(g);
+        for (int t = 0; t < length(r, b, g); ++t) {
+          std::vector<double> z;
+          for (int v = 0; v < shape.V; ++v)
+            z.push_back(lp(P + t - 1, v) + (r == 1 ? 0.7 * oracle::normal(seeds[1], 17, 3, item,
+                                                                          unsigned(t * shape.V + v))
+                                                   : 0.0));
+          const double want =
+              std::log(oracle::softmax(z, r == 1 ? 1.3 : 1.0)[std::size_t(token(r, b, g, t))]);
+          EXPECT_NEAR(sampled(r, b, g, t), want, tolerance);
+          largest = std::max(largest, std::abs(want - lp(P + t - 1, token(r, b, g, t))));
+        }
+      }
+  }
+  EXPECT_GT(largest, 0.5);
+}
+
+TEST(Transformer, TheNoisySamplerHasItsOwnLogits) {
+  for (const std::uint32_t attempt : {0u, 3u}) {
+    compare_noisy_sampler<float>({.R = 2, .B = 3, .G = 5, .P = 4, .T = 6, .V = 11}, attempt, 2e-5);
+    compare_noisy_sampler<double>({.R = 2, .B = 2, .G = 40, .P = 3, .T = 4, .V = 9}, attempt, 1e-6);
+  }
 }
 
 }  // namespace
