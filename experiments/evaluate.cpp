@@ -4,7 +4,8 @@
 #include <map>
 
 #include "core/base/error.hpp"
-#include "core/metrics.hpp"
+#include "core/diversity_metrics.hpp"
+#include "core/eval_metrics.hpp"
 
 namespace motley {
 

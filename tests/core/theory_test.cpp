@@ -6,7 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "core/advantage.hpp"
-#include "core/metrics.hpp"
+#include "core/diversity_metrics.hpp"
+#include "core/eval_metrics.hpp"
 #include "core/objective.hpp"
 #include "core/partition.hpp"
 #include "core/shaping.hpp"
