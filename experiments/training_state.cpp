@@ -64,7 +64,8 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   bool exact_kl = false;
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
-    s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier;
+    s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier ||
+                       c.eval.partition == EvalPartition::classifier;
     exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
   }
 
@@ -96,6 +97,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.group_metrics = View3<double>("motley::step::group_metrics", R, s.shape.B, kGroupMetricTerms);
   s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
   s.status = View1<StatusWord>("motley::step::status", R);
+  s.diagnostics = make_diagnostics(configs, s);
   return s;
 }
 
@@ -118,6 +120,15 @@ std::size_t training_bytes(const TrainingState& s) {
     add(s.classifier_weights.hidden_t);
     add(s.pair_workspace.scratch);
     bytes += s.pair_workspace.tiles.bytes();
+  }
+  if (s.diagnostics) {
+    const Diagnostics& d = *s.diagnostics;
+    add(d.first);
+    add(d.second);
+    add(d.before.params);
+    add(d.before.packed);
+    for (const auto* view : {&d.shift.before, &d.shift.after, &d.shift.predicted}) add(*view);
+    bytes += d.shift.tiles.bytes();
   }
   RolloutBuffer buffer = s.buffer;
   // Device fields and two host records of the same size behind the writer.

@@ -31,6 +31,12 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
 
   reward_stages(exec, s, step, timer);
 
+  const bool diagnose = s.diagnostics && s.diagnostics->due(step);
+  if (diagnose) {
+    timer.stage("motley::step::gradient_diagnostics", &StepTiming::update_s);
+    gradient_diagnostics(exec, s, *s.diagnostics);
+  }
+
   for (int pass = 0; pass < s.update.epochs * s.update.minibatches; ++pass) {
     const int part = pass % s.update.minibatches;
     const Minibatch minibatch{s.shape.B * part / s.update.minibatches,
@@ -53,6 +59,10 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   rollout_metrics(exec, x, s.group_metrics, s.metrics);
   update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, table.lr, table.loss, s.metrics);
   collect(exec, x, s.metrics, record);
+  if (diagnose) {
+    timer.stage("motley::step::entropy_diagnostics", &StepTiming::update_s);
+    entropy_diagnostics(exec, s, *s.diagnostics, record);
+  }
   record.step = step;
   timer.finish();
   require_finite(s, step);
