@@ -19,6 +19,26 @@ nlohmann::json json_of(const OptionValue& value) {
   return std::visit([](const auto& v) { return nlohmann::json(v); }, value);
 }
 
+nlohmann::json json_of(const OptionEntry& e) {
+  return {{"key", e.key},   {"type", e.type},       {"default", json_of(e.value)},
+          {"unit", e.unit}, {"allowed", e.allowed}, {"text", e.help}};
+}
+
+nlohmann::json json_of_presets() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const Preset& preset : presets()) {
+    nlohmann::json settings = nlohmann::json::array();
+    for (const Setting& s : preset.settings)
+      settings.push_back({{"key", s.key}, {"value", s.value}, {"source", s.source}});
+    out.push_back({{"name", preset.name},
+                   {"title", preset.title},
+                   {"paper", preset.paper},
+                   {"settings", settings},
+                   {"differs", preset.differs}});
+  }
+  return out;
+}
+
 /// The configuration a word names: a run (folder or file) or an ini file.
 RunConfig config_of(const std::string& word) {
   const std::string file = run_file_of(word);
@@ -36,14 +56,9 @@ void explain(const CommandLine& line) {
   for (const OptionEntry& entry : list_options(RunConfig{})) {
     if (entry.key != key) continue;
     if (line.has("json")) {
-      std::printf("%s\n", nlohmann::json{{"key", entry.key},
-                                         {"type", entry.type},
-                                         {"default", json_of(entry.value)},
-                                         {"unit", entry.unit},
-                                         {"allowed", entry.allowed},
-                                         {"text", entry.help}}
-                              .dump(2)
-                              .c_str());
+      nlohmann::json out = json_of(entry);
+      if (key == "run.method") out["presets"] = json_of_presets();
+      std::printf("%s\n", out.dump(2).c_str());
       return;
     }
     std::printf("%s\n  %s\n  type     %s\n  default  %s\n  unit     %s\n  allowed  %s\n",
@@ -67,12 +82,7 @@ void show_schema(bool json) {
   nlohmann::json all = nlohmann::json::array();
   for (const OptionEntry& e : list_options(RunConfig{})) {
     if (json)
-      all.push_back({{"key", e.key},
-                     {"type", e.type},
-                     {"default", json_of(e.value)},
-                     {"unit", e.unit},
-                     {"allowed", e.allowed},
-                     {"text", e.help}});
+      all.push_back(json_of(e));
     else
       std::printf("| `%s` | %s | %s | %s | %s |\n", e.key.c_str(), e.type.c_str(),
                   e.default_text.c_str(), e.allowed.c_str(), e.help.c_str());

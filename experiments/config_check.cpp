@@ -55,6 +55,27 @@ void check_contradictions(const Configured& c, Faults& faults) {
   if (x.update.minibatches > x.rollout.prompts)
     fault("loss.minibatches", "a minibatch needs a prompt, got ", x.update.minibatches,
           " minibatches of rollout.prompts = ", x.rollout.prompts);
+  if (x.rollout.temperature_schedule != "constant" && x.rollout.sampling.temperature == 0)
+    fault(
+        "rollout.temperature_schedule",
+        "a schedule starts at rollout.temperature, which must be above 0, got 0; allowed: constant with greedy sampling");
+  if (x.overlong.cache > x.overlong.max_length)
+    fault("overlong.cache", "the ramp cannot be wider than overlong.max_length, got ",
+          x.overlong.cache, " with overlong.max_length = ", x.overlong.max_length,
+          "; allowed: at most overlong.max_length");
+  // The address of a draw has 32 bits for (batch, prompt, completion).
+  if (x.filter_groups.metric != FilterMetric::none &&
+      double(x.filter_groups.max_batches) * x.rollout.prompts * x.rollout.group_size >= 0x1p32)
+    fault("filter_groups.max_batches",
+          "max_batches * rollout.prompts * rollout.group_size must be below 2^32, got ",
+          x.filter_groups.max_batches, " * ", x.rollout.prompts, " * ", x.rollout.group_size);
+  if (x.filter_groups.metric != FilterMetric::none && x.rollout.group_size == 1)
+    fault("filter_groups.metric", "a group of 1 never tells its completions apart, got ",
+          name_of(x.filter_groups.metric), " with rollout.group_size = 1; allowed: none");
+  if (x.loss.kl_placement == KlPlacement::reward && x.loss.kl_estimator == KlEstimator::exact)
+    fault(
+        "kl.placement",
+        "the exact divergence is a function of the whole distribution, got reward with kl.estimator = exact; allowed: loss, or kl.estimator = k1, k2, k3, abs");
   if (x.diversity.shaping == Shaping::multiplicative_correct &&
       x.partition.linkage == Linkage::soft)
     fault(

@@ -45,6 +45,18 @@ void mask_weights(const Exec& exec, const RolloutBuffer& x, Part part, const Vie
       });
 }
 
+/// The step's loss without divergence and entropy bonus.
+void keep_policy_term(const Exec& exec, const View1<LossParams>& all,
+                      const View1<LossParams>& kept) {
+  Kokkos::parallel_for(
+      "motley::diagnostics::policy_term", Kokkos::RangePolicy<Exec>(exec, 0, all.extent(0)),
+      KOKKOS_LAMBDA(const int r) {
+        kept(r) = all(r);
+        kept(r).kl_coef = 0.0;
+        kept(r).entropy_coef = 0.0;
+      });
+}
+
 /// Inner products of two gradients, [R].
 std::vector<double> inner_products(const Exec& exec, const Diagnostics& d, const View2<float>& a,
                                    const View2<float>& b) {
@@ -90,10 +102,6 @@ std::shared_ptr<Diagnostics> make_diagnostics(const std::vector<RunConfig>& conf
   const auto [R, B, G, P, T, V] = s.shape;
   const std::int64_t N = s.policy.net.size;
   d->loss = View1<LossParams>("motley::diagnostics::loss", R);
-  const auto loss = Kokkos::create_mirror(s.replicas.loss);
-  Kokkos::deep_copy(loss, s.replicas.loss);
-  for (int r = 0; r < R; ++r) loss(r).kl_coef = loss(r).entropy_coef = 0.0;
-  Kokkos::deep_copy(d->loss, loss);
   d->share = View3<float>("motley::diagnostics::share", R, B, G);
   d->weight = View3<float>("motley::diagnostics::weight", R, B, G);
   d->first = View2<float>("motley::diagnostics::first", R, N);
@@ -114,7 +122,8 @@ void gradient_diagnostics(const Exec& exec, const TrainingState& s, Diagnostics&
   const int B = s.shape.B;
   const auto gradient_of = [&](const Minibatch& part, const View2<float>& gradient) {
     policy_gradient<float>(exec, s.policy.net, s.weights, s.reference, s.policy_workspace, d.loss,
-                           x, d.weight, part, gradient, d.update_sums, d.ratio_max, s.status);
+                           x, d.weight, part, gradient, d.update_sums, d.ratio_max, s.status,
+                           s.token_scale);
   };
   const auto part_gradient = [&](Part part, const View2<float>& gradient) {
     mask_weights(exec, x, part, d.share, d.weight);
@@ -131,6 +140,7 @@ void gradient_diagnostics(const Exec& exec, const TrainingState& s, Diagnostics&
       set(d, r, angle, cosine(p.aa[r], p.bb[r], p.ab[r]));
     }
   };
+  keep_policy_term(exec, s.replicas.loss, d.loss);
   token_weights(exec, d.loss, x.length, x.used, s.shape.T, 0, B, d.share);
   part_gradient(Part::positive, d.first);
   part_gradient(Part::negative, d.second);

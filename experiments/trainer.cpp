@@ -218,14 +218,12 @@ class Batch {
     note.checkpoint = checkpointed_;
     const double share = 1.0 / static_cast<double>(runs_.size());
     for (std::size_t r = 0; r < runs_.size(); ++r) {
-      double tokens = 0;
-      for (int b = 0; b < state_.shape.B; ++b)
-        for (int g = 0; g < state_.shape.G; ++g) tokens += record.length(r, b, g);
-      tokens_[r] += tokens;
-      step_tokens += tokens;
       const auto metric = [&](Metric which) -> double& {
         return record.metrics(r, static_cast<int>(which));
       };
+      // The step says what it has sampled itself; the file says what the run has.
+      tokens_[r] += metric(Metric::tokens_total);
+      step_tokens += metric(Metric::tokens_total);
       metric(Metric::tokens_total) = tokens_[r];
       note.quality += share * metric(Metric::quality);
       note.diversity += share * metric(Metric::diversity);

@@ -22,8 +22,11 @@ View1<T> column(const char* name, const std::vector<RunConfig>& configs, const G
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   ReplicaTable t;
   t.seed = column<std::uint64_t>("seed", configs, [](const RunConfig& c) { return c.run.seed; });
-  t.sampling = column<SamplingParams>("sampling", configs,
-                                      [](const RunConfig& c) { return c.rollout.sampling; });
+  t.sampling = column<SamplingParams>("sampling", configs, [](const RunConfig& c) {
+    SamplingParams p = c.rollout.sampling;
+    p.noise_std = c.mismatch.noise_std;
+    return p;
+  });
   t.partition =
       column<PartitionParams>("partition", configs, [](const RunConfig& c) { return c.partition; });
   t.shaping = column<ShapingParams>("shaping", configs, [](const RunConfig& c) {
@@ -43,6 +46,13 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
   t.has_reference = column<int>("has_reference", configs,
                                 [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
+  t.temperature = column<TemperatureSchedule>("temperature", configs, temperature_schedule);
+  t.filter =
+      column<FilterParams>("filter", configs, [](const RunConfig& c) { return c.filter_groups; });
+  t.overlong =
+      column<OverlongParams>("overlong", configs, [](const RunConfig& c) { return c.overlong; });
+  t.mismatch =
+      column<MismatchParams>("mismatch", configs, [](const RunConfig& c) { return c.mismatch; });
   return t;
 }
 
@@ -66,6 +76,9 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
     s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier ||
                        c.eval.partition == EvalPartition::classifier;
+    s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
+    s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
+    s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
     exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
   }
 
@@ -90,11 +103,18 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
   s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
   s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
+  if (s.any_correction)
+    s.token_scale = View4<float>("motley::step::token_scale", R, s.shape.B, s.shape.G, s.shape.T);
+  s.filter = make_filter_state(R, s.shape.B);
+  s.pending_on_host = HostView1<int>("motley::step::pending", R);
+  accept_groups(Exec(), s.filter);
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
   s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
   s.ratio_max = View1<double>("motley::step::ratio_max", R);
   s.grad_norm = View1<double>("motley::step::grad_norm", R);
   s.group_metrics = View3<double>("motley::step::group_metrics", R, s.shape.B, kGroupMetricTerms);
+  s.generation_terms =
+      View3<double>("motley::step::generation_terms", R, s.shape.B, kGenerationTerms);
   s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
   s.status = View1<StatusWord>("motley::step::status", R);
   s.diagnostics = make_diagnostics(configs, s);
@@ -114,6 +134,7 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.adam.m);
   add(s.adam.v);
   add(s.gradient);
+  add(s.token_scale);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);

@@ -11,25 +11,18 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   const Net& net = s.policy.net;
   Kokkos::deep_copy(exec, s.status, kStatusClear);
 
-  timer.stage("motley::step::sample_prompts", &StepTiming::rollout_s);
-  sample_prompts(exec, s.task->prompts(), table.seed, step, x.prompt, x.prompt_length, x.prompt_id);
+  begin_step(exec, s, step);
+  generation_stages(exec, s, step, timer);
 
-  timer.stage("motley::step::rollout", &StepTiming::rollout_s);
-  rollout(exec, net, s.weights, s.rollout_workspace,
-          {table.sampling, table.seed, Stream::sample, step}, x.prompt, x.prompt_length,
-          ConstView2<int>(), rollout_output(x), s.status);
-
-  timer.stage("motley::step::score_tokens", &StepTiming::score_s);
-  score_tokens(exec, net, s.weights, s.policy_workspace, table.loss, x, table.active,
-               x.old_log_prob);
+  timer.stage("motley::step::score_reference", &StepTiming::score_s);
   if (s.any_reference)
     score_tokens(exec, net, s.reference, s.policy_workspace, table.loss, x, table.has_reference,
                  x.ref_log_prob);
+  if (s.any_correction)
+    mismatch_weights(exec, table.mismatch, x.old_log_prob, x.sampler_log_prob, x.length,
+                     s.token_scale);
 
-  timer.stage("motley::step::score", &StepTiming::score_s);
-  s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality, x.class_id);
-
-  reward_stages(exec, s, step, timer);
+  advantage_stages(exec, s, timer);
 
   const bool diagnose = s.diagnostics && s.diagnostics->due(step);
   if (diagnose) {
@@ -47,7 +40,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
                   minibatch.b_last, s.token_weight);
     policy_gradient<float>(exec, net, s.weights, s.reference, s.policy_workspace, table.loss, x,
                            s.token_weight, minibatch, s.gradient, s.update_sums, s.ratio_max,
-                           s.status);
+                           s.status, s.token_scale);
 
     timer.stage("motley::step::adamw_step", &StepTiming::update_s);
     adamw_step(exec, table.optim, table.lr, table.active, s.gradient, s.adam, s.weights.params,
@@ -58,6 +51,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   timer.stage("motley::step::collect", &StepTiming::log_s);
   rollout_metrics(exec, x, s.group_metrics, s.metrics);
   update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, table.lr, table.loss, s.metrics);
+  generation_metrics(exec, x, s.filter, table.sampling, s.generation_terms, s.metrics);
   collect(exec, x, s.metrics, record);
   if (diagnose) {
     timer.stage("motley::step::entropy_diagnostics", &StepTiming::update_s);
@@ -68,7 +62,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   require_finite(s, step);
 }
 
-void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
+void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
 
@@ -87,10 +81,26 @@ void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, Stage
   shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
                       x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
                       x.used);
+  add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
+}
+
+void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
+  RolloutBuffer& x = s.buffer;
+  const ReplicaTable& table = s.replicas;
+
+  timer.stage("motley::step::reward_terms", &StepTiming::partition_s);
+  mark_used(exec, s.filter.good, table.overlong, x.finish, x.used);
+  if (s.any_reference)
+    subtract_kl<float>(exec, table.loss, x.old_log_prob, x.ref_log_prob, x.length, x.reward);
 
   timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
   group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
                          x.advantage);
+}
+
+void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
+  shaping_stages(exec, s, step, timer);
+  advantage_stages(exec, s, timer);
 }
 
 }  // namespace motley
