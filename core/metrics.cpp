@@ -267,40 +267,4 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
       });
 }
 
-double pass_at_k(int n, int c, int k) {
-  MOTLEY_REQUIRE(n >= 1 && c >= 0 && c <= n && k >= 1 && k <= n, ErrorKind::internal, "pass_at_k(",
-                 n, ", ", c, ", ", k, ")");
-  if (n - c < k) return 1.0;
-  double miss = 1.0;
-  for (int j = n - c + 1; j <= n; ++j) miss *= 1.0 - double(k) / j;
-  return 1.0 - miss;
-}
-
-double distinct_at_k(const std::vector<int>& class_counts, int n, int k) {
-  double sum = 0.0;
-  for (const int count : class_counts)
-    if (count > 0) sum += pass_at_k(n, count, k);
-  return sum;
-}
-
-double class_entropy(const std::vector<int>& class_counts) {
-  double n = 0.0, entropy = 0.0;
-  for (const int count : class_counts) n += count;
-  for (const int count : class_counts)
-    if (count > 0) entropy -= count / n * std::log(count / n);
-  return entropy;
-}
-
-double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster,
-                       double patience) {
-  double sum = 0.0, norm = 0.0, weight = 1.0;
-  for (std::size_t i = 0; i < score.size(); ++i, weight *= patience) {
-    norm += weight;
-    const bool fresh = std::find(cluster.begin(), cluster.begin() + static_cast<std::ptrdiff_t>(i),
-                                 cluster[i]) == cluster.begin() + static_cast<std::ptrdiff_t>(i);
-    if (fresh) sum += weight * score[i];
-  }
-  return norm > 0.0 ? sum / norm : 0.0;
-}
-
 }  // namespace motley

@@ -1,7 +1,6 @@
 #pragma once
-/// Per-step metrics of a replica, and the estimators used by evaluation.
-
-#include <vector>
+/// Per-step metrics of a replica. Estimators of evaluation: core/diversity_metrics.hpp,
+/// core/text_metrics.hpp, core/eval_metrics.hpp.
 
 #include "core/advantage.hpp"
 #include "core/objective.hpp"
@@ -84,20 +83,5 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
                     const ConstView1<double>& ratio_max, const ConstView1<double>& grad_norm,
                     const ConstView1<double>& lr, const ConstView1<LossParams>& params,
                     const View2<double>& values);
-
-/// Unbiased pass@k = 1 - C(n-c, k) / C(n, k); 1 if n - c < k (Chen et al. 2021). Needs k <= n.
-double pass_at_k(int n, int c, int k);
-
-/// Unbiased expected number of distinct classes among k of n draws:
-/// sum over classes of 1 - C(n - n_m, k) / C(n, k).
-double distinct_at_k(const std::vector<int>& class_counts, int n, int k);
-
-/// -sum (n_m / n) ln (n_m / n), nats.
-double class_entropy(const std::vector<int>& class_counts);
-
-/// NoveltyBench utility: sum_i p^i [class of i is new] u_i / sum_i p^i, i = 0, ..., p = patience
-/// (0.8 there, 1 in the DARLING paper, where it is the sum of first-of-class scores over k).
-double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster,
-                       double patience);
 
 }  // namespace motley

@@ -102,6 +102,9 @@ void check_contradictions(const Configured& c, Faults& faults) {
     if (k > x.eval.samples)
       fault("eval.k", "pass@k needs at least k samples, got k = ", k,
             " with eval.samples = ", x.eval.samples);
+  if (x.eval.partition == EvalPartition::classifier && x.eval.samples > 4096)
+    fault("eval.samples", "the pair classifier partitions at most 4096 samples of a prompt, got ",
+          x.eval.samples, " with eval.partition = classifier; allowed: at most 4096");
   if (x.update.minibatches > x.rollout.prompts)
     fault("loss.minibatches", "a minibatch needs a prompt, got ", x.update.minibatches,
           " minibatches of rollout.prompts = ", x.rollout.prompts);

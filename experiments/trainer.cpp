@@ -61,6 +61,9 @@ class Batch {
     task_ = make_task(configs.front().task, seeds);
     state_ = make_training_state(configs, *task_);
     evaluator_.emplace(configs, *task_, state_.policy.net, configs.front().rollout.max_tokens);
+    if (evaluator_->needs_classifier())
+      evaluator_->use_classifier(state_.classifier.net, state_.classifier_weights,
+                                 state_.symmetrize);
     tokens_.assign(runs.size(), 0.0);
     load_weights(resume);
     open_files(resume);

@@ -182,6 +182,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       View3<double>("motley::step::generation_terms", R, s.shape.B, kGenerationTerms);
   s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
   s.status = View1<StatusWord>("motley::step::status", R);
+  s.diagnostics = make_diagnostics(configs, s);
   return s;
 }
 
@@ -213,6 +214,15 @@ std::size_t training_bytes(const TrainingState& s) {
   }
   bytes += s.cluster_workspace.bytes();
   for (const CarriedState& carried : s.carried) add(carried.values);
+  if (s.diagnostics) {
+    const Diagnostics& d = *s.diagnostics;
+    add(d.first);
+    add(d.second);
+    add(d.before.params);
+    add(d.before.packed);
+    for (const auto* view : {&d.shift.before, &d.shift.after, &d.shift.predicted}) add(*view);
+    bytes += d.shift.tiles.bytes();
+  }
   RolloutBuffer buffer = s.buffer;
   // Device fields and two host records of the same size behind the writer.
   for_each_field(buffer, [&](const char*, auto& view, auto...) {

@@ -52,12 +52,22 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   rollout_metrics(exec, x, s.group_metrics, s.metrics);
   entropy_control(exec, table.entropy, s.entropy_coef, table.loss, s.metrics);
 
+  const bool diagnose = s.diagnostics && s.diagnostics->due(step);
+  if (diagnose) {
+    timer.stage("motley::step::gradient_diagnostics", &StepTiming::update_s);
+    gradient_diagnostics(exec, s, *s.diagnostics);
+  }
+
   update_stages(exec, s, step, timer);
 
   timer.stage("motley::step::collect", &StepTiming::log_s);
   update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, table.lr, table.loss, s.metrics);
   generation_metrics(exec, x, s.filter, table.sampling, s.generation_terms, s.metrics);
   collect(exec, x, s.metrics, record);
+  if (diagnose) {
+    timer.stage("motley::step::entropy_diagnostics", &StepTiming::update_s);
+    entropy_diagnostics(exec, s, *s.diagnostics, record);
+  }
   record.step = step;
   timer.finish();
   require_finite(s, step);

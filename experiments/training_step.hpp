@@ -9,6 +9,7 @@
 #include "core/generation_metrics.hpp"
 #include "core/record.hpp"
 #include "core/token_plan.hpp"
+#include "experiments/diagnostics.hpp"
 #include "experiments/run_config.hpp"
 #include "models/classifier.hpp"
 #include "models/policy.hpp"
@@ -97,6 +98,7 @@ struct TrainingState {
   View2<double> metrics;           // [R,kMetrics]
   View1<StatusWord> status;        // [R]
   std::vector<CarriedState> carried;
+  std::shared_ptr<Diagnostics> diagnostics;  ///< null where no run logs any
 };
 
 /// Shapes the state for runs that agree in every array shape. Weights are left zero.
