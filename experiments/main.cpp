@@ -5,5 +5,5 @@ int main(int argc, char** argv) {
   // A new subcommand adds one line here.
   return run_cli(argc, argv,
                  {&kPretrain, &kTrain, &kEval, &kSweep, &kCompare, &kInspect, &kDigest, &kPartition,
-                  &kReshape, &kConfig, &kInfo});
+                  &kReshape, &kStatus, &kConfig, &kInfo});
 }
