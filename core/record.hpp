@@ -23,6 +23,7 @@ struct StepRecord {
   HostView2<int> prompt_id;                                // [R,B]
   HostView4<int> token;                                    // [R,B,G,T]
   HostView4<float> log_prob;                               // [R,B,G,T] sampler_log_prob
+  HostView4<float> old_log_prob;                           // [R,B,G,T]
   HostView4<float> kept_mass;                              // [R,B,G,T]
   HostView4<float> entropy;                                // [R,B,G,T]
   HostView3<int> length, finish;                           // [R,B,G]

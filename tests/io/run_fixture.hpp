@@ -95,7 +95,8 @@ inline void fill_record(StepRecord& record, std::int64_t step, int first_replica
   const auto real = [](std::uint32_t b) { return 4 * unit_float(b) - 2; };
   each(record.prompt_id, below(5));
   each(record.token, below(s.V));
-  for (auto* view : {&record.log_prob, &record.kept_mass, &record.entropy, &record.pair_score})
+  for (auto* view : {&record.log_prob, &record.kept_mass, &record.entropy, &record.pair_score,
+                     &record.old_log_prob})
     each(*view, real);
   each(record.length, below(s.T + 1));
   each(record.finish, below(3));
