@@ -22,6 +22,7 @@ finish() {
 trap finish EXIT
 
 # Slurm of one node with its own key, socket, ports and state.
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive  # sbatch passes them on
 mkdir -p "$work"/{state,spool}
 chmod 755 "$work"
 dd if=/dev/urandom of="$work/munge.key" bs=128 count=1 status=none
@@ -80,15 +81,15 @@ run.method = grpo
 [arm.darling]
 run.method = darling
 INI
-"$motley" sweep run sweep.ini run.steps=1500 -o alone --quiet
-"$motley" sweep emit --slurm sweep.ini run.steps=1500 -o runs --time 00:05:00 --partition short --at-once 2 >job.sh
+"$motley" sweep run sweep.ini run.steps=400 checkpoint.every_steps=100 -o alone --quiet
+"$motley" sweep emit --slurm sweep.ini run.steps=400 checkpoint.every_steps=100 -o runs --time 00:05:00 --partition short --at-once 2 >job.sh
 job=$(sbatch --parsable job.sh)
 echo "array $job"
 
 # The first task gets TERM as before a time limit: it must stop, queue itself again, and go on.
-mapfile -t folders < <("$motley" sweep list sweep.ini run.steps=1500 -o runs --json | grep -oE '"folder": "[^"]+"' | cut -d'"' -f4)
+mapfile -t folders < <("$motley" sweep list sweep.ini run.steps=400 checkpoint.every_steps=100 -o runs --json | grep -oE '"folder": "[^"]+"' | cut -d'"' -f4)
 for _ in $(seq 300); do
-  if compgen -G "${folders[0]}/checkpoints/*.safetensors" >/dev/null; then break; fi
+  if [[ -f ${folders[0]}/run.h5 ]]; then break; fi
   sleep 0.2
 done
 scancel --signal=TERM --batch "${job}_0"
@@ -96,7 +97,7 @@ echo "TERM sent to ${job}_0"
 requeued=
 for _ in $(seq 600); do
   if grep -q "queued again" runs/array/slurm-0.log 2>/dev/null; then requeued=1; fi
-  done_cells=$("$motley" sweep status sweep.ini run.steps=1500 -o runs --json | grep -oE '"done":[0-9]+' | cut -d: -f2)
+  done_cells=$("$motley" sweep status sweep.ini run.steps=400 checkpoint.every_steps=100 -o runs --json | grep -oE '"done":[0-9]+' | cut -d: -f2)
   if ((done_cells == 4)) && [[ -z $(squeue -h -j "$job" 2>/dev/null) ]]; then break; fi
   sleep 1
 done
