@@ -14,6 +14,7 @@
 #include "experiments/training_step.hpp"
 #include "io/lock.hpp"
 #include "io/run_reader.hpp"
+#include "io/run_size.hpp"
 
 namespace motley {
 

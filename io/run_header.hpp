@@ -67,8 +67,4 @@ struct RunHeader {
   LogOptions log;
 };
 
-/// Bytes of a whole run file of this header before compression: an upper bound.
-/// \param evals evaluations \param checkpoints rows of /checkpoints
-double planned_bytes(const RunHeader& header, std::int64_t evals, std::int64_t checkpoints);
-
 }  // namespace motley

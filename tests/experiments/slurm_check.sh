@@ -14,6 +14,10 @@ done
 work=$(mktemp -d)
 pids=()
 finish() {
+  local code=$?
+  if ((code != 0 && code != 77)); then
+    tail -n 15 "$work"/slurmctld.log "$work"/slurmd.log "$work"/runs/array/slurm-*.log 2>/dev/null || true
+  fi
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
   if [[ -f $work/munge.pid ]]; then kill "$(<"$work/munge.pid")" 2>/dev/null || true; fi
@@ -81,23 +85,24 @@ run.method = grpo
 [arm.darling]
 run.method = darling
 INI
-"$motley" sweep run sweep.ini run.steps=400 checkpoint.every_steps=100 -o alone --quiet
-"$motley" sweep emit --slurm sweep.ini run.steps=400 checkpoint.every_steps=100 -o runs --time 00:05:00 --partition short --at-once 2 >job.sh
+"$motley" sweep run sweep.ini run.steps=1000 checkpoint.every_steps=100 -o alone --quiet
+"$motley" sweep emit --slurm sweep.ini run.steps=1000 checkpoint.every_steps=100 -o runs --time 00:05:00 --partition short --at-once 2 >job.sh
 job=$(sbatch --parsable job.sh)
 echo "array $job"
 
 # The first task gets TERM as before a time limit: it must stop, queue itself again, and go on.
-mapfile -t folders < <("$motley" sweep list sweep.ini run.steps=400 checkpoint.every_steps=100 -o runs --json | grep -oE '"folder": "[^"]+"' | cut -d'"' -f4)
-for _ in $(seq 300); do
-  if [[ -f ${folders[0]}/run.h5 ]]; then break; fi
+mapfile -t folders < <("$motley" sweep list sweep.ini run.steps=1000 checkpoint.every_steps=100 -o runs --json | grep -oE '"folder": "[^"]+"' | cut -d'"' -f4)
+for _ in $(seq 600); do
+  if [[ -f ${folders[0]}/run.h5 && $(squeue -h -j "${job}_0" -o %T) == RUNNING ]]; then break; fi
   sleep 0.2
 done
-scancel --signal=TERM --batch "${job}_0"
+# scancel goes on trying where the task is faster than its answer: what counts is the log.
+scancel --signal=TERM --batch "${job}_0" 2>/dev/null &
 echo "TERM sent to ${job}_0"
 requeued=
 for _ in $(seq 600); do
   if grep -q "queued again" runs/array/slurm-0.log 2>/dev/null; then requeued=1; fi
-  done_cells=$("$motley" sweep status sweep.ini run.steps=400 checkpoint.every_steps=100 -o runs --json | grep -oE '"done":[0-9]+' | cut -d: -f2)
+  done_cells=$("$motley" sweep status sweep.ini run.steps=1000 checkpoint.every_steps=100 -o runs --json | grep -oE '"done":[0-9]+' | cut -d: -f2)
   if ((done_cells == 4)) && [[ -z $(squeue -h -j "$job" 2>/dev/null) ]]; then break; fi
   sleep 1
 done
