@@ -1,4 +1,5 @@
 #include "experiments/cli.hpp"
+#include "experiments/run_status.hpp"
 
 int main(int argc, char** argv) {
   using namespace motley;

@@ -11,6 +11,9 @@
 
 namespace motley {
 
+struct Command;
+extern const Command kStatus;  ///< motley status
+
 struct RunReport {
   std::string name;  ///< the folder
   CellState state = CellState::to_do;
