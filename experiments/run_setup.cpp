@@ -86,8 +86,8 @@ PromptColumns prompt_columns(const Task& task, int replica) {
     out.length.push_back(length(replica, n));
     out.split.push_back(n < table.num_train ? 0 : 1);
   }
-  out.n_classes = table.num_classes;
-  out.difficulty = table.difficulty;
+  out.n_classes = table.num_classes[static_cast<std::size_t>(replica)];
+  out.difficulty = table.difficulty[static_cast<std::size_t>(replica)];
   return out;
 }
 
