@@ -100,10 +100,13 @@ class Reader {
     text << in.rdbuf();
     Layer inner = Reader(file.filename().string(), file.parent_path().string(), depth_ + 1, faults_)
                       .read(text.str());
-    // What is included comes before what the file itself says.
+    // What is included comes before what the file itself says, and is a layer of its own.
     layer_.assignments.insert(layer_.assignments.begin() + included_, inner.assignments.begin(),
                               inner.assignments.end());
+    for (const std::size_t at : inner.breaks)
+      layer_.breaks.push_back(static_cast<std::size_t>(included_) + at);
     included_ += static_cast<std::ptrdiff_t>(inner.assignments.size());
+    layer_.breaks.push_back(static_cast<std::size_t>(included_));
   }
 
   std::string name_, folder_, section_;

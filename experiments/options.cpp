@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iomanip>
 #include <set>
+#include <span>
 #include <type_traits>
 
 #include <boost/program_options.hpp>
@@ -109,6 +110,19 @@ const char* type_name() {
   return "number";
 }
 
+/// Can the text stand between quotes on one line of an ini file?
+bool fits_an_ini_line(const std::string& text) {
+  const bool both = text.find('"') != std::string::npos && text.find('\'') != std::string::npos;
+  return !both && std::none_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; });
+}
+
+/// The text with control characters as question marks, so that a message stays one line.
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; }, '?');
+  return text;
+}
+
 /// Sets one member from text; "" when fine, else what is wrong (without place).
 template <class T, class Allowed>
 std::string assign(const std::string& key, T& member, const Allowed& allowed,
@@ -135,6 +149,9 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed,
     if (key == "log.rollouts" && value != "all" && value != "none" &&
         !(value.rfind("every:", 0) == 0 && parse_integer(value.substr(6), every) && every > 0))
       return concat("unknown value \"", value, "\"", range);
+    if (!fits_an_ini_line(value))
+      return concat("not one line that an ini file can hold, got \"", printable(value),
+                    "\"; allowed: text without line breaks and with one kind of quote at most");
     member = value;
   } else if constexpr (kIsList<T>) {
     T list;
@@ -179,6 +196,38 @@ bool set_option(RunConfig& config, const std::string& key, const std::string& va
 
 }  // namespace
 
+namespace {
+
+/// Sets what a preset sets.
+void expand(const Assignment& a, Configured& out) {
+  for (const Setting& s : preset_settings(a.key, a.value)) {
+    std::string fault;
+    MOTLEY_REQUIRE(set_option(out.config, s.key, s.value, fault) && fault.empty(),
+                   ErrorKind::internal, "preset ", a.value, " sets ", s.key, " = ", s.value,
+                   ": no such option or value; ", fault);
+    out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
+  }
+}
+
+/// Sets one key, or adds a fault.
+void apply(const Assignment& a, const std::vector<std::string>& keys, Configured& out,
+           Faults& faults) {
+  const std::string where = concat(a.key, " (", a.place, ")");
+  std::string fault;
+  if (!set_option(out.config, a.key, a.value, fault)) {
+    std::string hint = did_you_mean(a.key, keys);
+    if (hint.empty() && a.key.find('.') == std::string::npos)
+      for (const std::string& key : keys)
+        if (key.substr(key.find('.') + 1) == a.key) hint = concat("; did you mean \"", key, "\"?");
+    faults.add(concat(where, ": unknown option", hint));
+  } else if (!fault.empty()) {
+    faults.add(concat(where, ": ", fault));
+  }
+  out.origin[a.key] = a.place;
+}
+
+}  // namespace
+
 Configured configure(const std::vector<Layer>& layers, Faults& faults) {
   Configured out;
   const auto keys = option_keys();
@@ -188,35 +237,18 @@ Configured configure(const std::vector<Layer>& layers, Faults& faults) {
   for (const Layer& layer : layers)
     for (const Assignment& a : layer.assignments)
       if (a.key == "run.method") method = &a;
-  const auto expand = [&](const Assignment& a) {
-    for (const Setting& s : preset_settings(a.key, a.value)) {
-      std::string fault;
-      MOTLEY_REQUIRE(set_option(out.config, s.key, s.value, fault) && fault.empty(),
-                     ErrorKind::internal, "preset ", a.value, " sets ", s.key, " = ", s.value,
-                     ": no such option or value; ", fault);
-      out.origin[s.key] = concat(a.key, " = ", a.value, ", ", a.place);
-    }
-  };
   for (const Layer& layer : layers) {
-    // A preset yields to the keys of its own layer, so presets come first, the method's before all.
-    for (const Assignment& a : layer.assignments)
-      if (&a == method) expand(a);
-    for (const Assignment& a : layer.assignments)
-      if (a.key != "run.method") expand(a);
-    for (const Assignment& a : layer.assignments) {
-      const std::string where = concat(a.key, " (", a.place, ")");
-      std::string fault;
-      if (!set_option(out.config, a.key, a.value, fault)) {
-        std::string hint = did_you_mean(a.key, keys);
-        if (hint.empty() && a.key.find('.') == std::string::npos)
-          for (const std::string& key : keys)
-            if (key.substr(key.find('.') + 1) == a.key)
-              hint = concat("; did you mean \"", key, "\"?");
-        faults.add(concat(where, ": unknown option", hint));
-      } else if (!fault.empty()) {
-        faults.add(concat(where, ": ", fault));
-      }
-      out.origin[a.key] = a.place;
+    std::vector<std::size_t> ends = layer.breaks;
+    ends.push_back(layer.assignments.size());
+    for (std::size_t i = 0, first = 0; i < ends.size(); first = ends[i++]) {
+      const std::span<const Assignment> part(layer.assignments.data() + first, ends[i] - first);
+      // A preset yields to the keys of its own layer, so presets come first, the method's before
+      // all.
+      for (const Assignment& a : part)
+        if (&a == method) expand(a, out);
+      for (const Assignment& a : part)
+        if (a.key != "run.method") expand(a, out);
+      for (const Assignment& a : part) apply(a, keys, out, faults);
     }
   }
   if (faults.empty()) check_contradictions(out, faults);
@@ -275,7 +307,8 @@ namespace {
 
 std::string quoted_if_needed(const std::string& text) {
   const bool plain = text.find_first_of("#;\"' ") == std::string::npos && !text.empty();
-  return plain ? text : '"' + text + '"';
+  const char quote = text.find('"') == std::string::npos ? '"' : '\'';
+  return plain ? text : quote + text + quote;
 }
 
 }  // namespace

@@ -22,9 +22,11 @@ struct Assignment {
   std::string key, value, place;
 };
 
-/// The assignments of one source, in order.
+/// The assignments of one source, in order. A file that includes others is several layers in one:
+/// each included file, then its own text.
 struct Layer {
   std::vector<Assignment> assignments;
+  std::vector<std::size_t> breaks;  ///< where a later layer begins
 };
 
 /// Faults collected while reading; thrown together.
