@@ -13,6 +13,7 @@ namespace motley {
 /// docs/metrics.md.
 enum class Metric : int {
   quality,
+  quality_true,
   reward,
   reward_std,
   diversity,
@@ -64,7 +65,7 @@ const MetricInfo& metric_info(Metric metric);
 /// grad_norm, lr, which `update_metrics` sets, nor tokens_total). One thread per
 /// replica and group, ordered sums in double.
 /// \param scratch [R,B,kGroupMetricTerms]   \param values [R,kMetrics] out
-inline constexpr int kGroupMetricTerms = 23;
+inline constexpr int kGroupMetricTerms = 24;
 void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<double>& scratch,
                      const View2<double>& values);
 

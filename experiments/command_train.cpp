@@ -40,6 +40,8 @@ int run_pretrain(const CommandLine& line) {
                                        {"passed", r.passed},
                                        {"skill_steps", r.skill_steps},
                                        {"quality", r.quality},
+                                       {"reward_accuracy", r.reward_accuracy},
+                                       {"reward_correlation", r.reward_correlation},
                                        {"classifier_f1", r.classifier.f1},
                                        {"classifier_auroc", r.classifier.auroc},
                                        {"classifier_ece", r.classifier.ece}}
@@ -48,11 +50,16 @@ int run_pretrain(const CommandLine& line) {
     return 0;
   }
   std::printf("%s\n", describe_base(config, bases.front()).c_str());
-  for (int f = 0; f < r.families; ++f)
-    std::printf(
-        "  family %d: share %.4f, accuracy when forced %.3f at the gate, %.3f in the base\n", f,
-        r.share[static_cast<std::size_t>(f)], r.forced_skill[static_cast<std::size_t>(f)],
-        r.forced_base[static_cast<std::size_t>(f)]);
+  const auto task = make_task(config.task, {config.base_seed()});
+  for (int f = 0; f < r.families; ++f) {
+    std::printf("  %s: share %.4f", task->families()[static_cast<std::size_t>(f)].c_str(),
+                r.share[static_cast<std::size_t>(f)]);
+    if (!task->forced_prefixes().empty())
+      std::printf(", accuracy when forced %.3f at the gate, %.3f in the base",
+                  r.forced_skill[static_cast<std::size_t>(f)],
+                  r.forced_base[static_cast<std::size_t>(f)]);
+    std::printf("\n");
+  }
   std::printf("written: %s\n", bases.front().file.c_str());
   return 0;
 }

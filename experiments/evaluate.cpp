@@ -116,7 +116,7 @@ EvalRecord Evaluator::summarise(int r, std::int64_t step) const {
     int correct = 0, truncated = 0;
     double tokens = 0;
     for (int m = 0; m < M; ++m) {
-      const bool good = quality_(r, q, m) > 0.0f;
+      const bool good = double(quality_(r, q, m)) > task_.pass_above();
       ++(good ? right : wrong)[class_id_(r, q, m)];
       correct += good ? 1 : 0;
       truncated += finish_(r, q, m) == static_cast<int>(Finish::length) ? 1 : 0;

@@ -43,6 +43,8 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
   t.has_reference = column<int>("has_reference", configs,
                                 [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
+  t.reward = column<RewardParams>(
+      "reward", configs, [](const RunConfig& c) { return RewardParams{c.reward_model.squash}; });
   return t;
 }
 
@@ -82,6 +84,17 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
     s.pair_workspace = make_pair_workspace<float>(s.classifier.net, R, s.shape.B, s.shape.G, false);
   }
 
+  if (!task.verifiable()) {
+    const int S = model.max_positions;
+    const int texts = s.shape.B * s.shape.G;
+    s.reward = make_reward_net_layout(first.reward_model, s.shape.V, S);
+    s.reward_weights = make_reward_weights<float>(R, s.reward.net);
+    s.reward_workspace = make_reward_workspace<float>(s.reward.net, R, texts, S, false);
+    s.reward_texts = {View3<int>("motley::step::reward_token", R, texts, S),
+                      View2<int>("motley::step::reward_length", R, texts)};
+    s.reward_score = View2<float>("motley::step::reward_score", R, texts);
+  }
+
   s.buffer = RolloutBuffer(s.shape);
   s.rollout_workspace =
       make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
@@ -118,6 +131,13 @@ std::size_t training_bytes(const TrainingState& s) {
     add(s.classifier_weights.hidden_t);
     add(s.pair_workspace.scratch);
     bytes += s.pair_workspace.tiles.bytes();
+  }
+  if (!s.task->verifiable()) {
+    add(s.reward_weights.params);
+    add(s.reward_weights.packed);
+    add(s.reward_workspace.scratch);
+    add(s.reward_texts.token);
+    bytes += s.reward_workspace.tiles.bytes();
   }
   RolloutBuffer buffer = s.buffer;
   // Device fields and two host records of the same size behind the writer.

@@ -27,7 +27,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
                  x.ref_log_prob);
 
   timer.stage("motley::step::score", &StepTiming::score_s);
-  s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality, x.class_id);
+  score_completions(exec, s);
 
   reward_stages(exec, s, step, timer);
 
@@ -56,6 +56,19 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   record.step = step;
   timer.finish();
   require_finite(s, step);
+}
+
+void score_completions(const Exec& exec, TrainingState& s) {
+  RolloutBuffer& x = s.buffer;
+  s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality_true, x.class_id);
+  if (s.task->verifiable()) {
+    Kokkos::deep_copy(exec, x.quality, x.quality_true);
+    return;
+  }
+  reward_texts(exec, x.prompt, x.prompt_length, x.token, x.length, s.reward_texts);
+  reward_scores(exec, s.reward.net, s.reward_weights, s.reward_workspace, s.reward_texts,
+                s.reward_score);
+  reward_quality(exec, s.replicas.reward, s.reward_score, x.quality, s.status);
 }
 
 void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {

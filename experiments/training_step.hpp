@@ -25,6 +25,7 @@ struct ReplicaTable {
   View1<double> lr;                  // [R]
   View1<int> active;                 // [R] all 1: every replica trains
   View1<int> has_reference;          // [R] 1 where kl.coef > 0
+  View1<RewardParams> reward;        // [R] mean and deviation are set with the weights
 };
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 
@@ -50,11 +51,16 @@ struct TrainingState {
   AdamState<float> adam;
   PairNetLayout classifier;
   PairWeights<float> classifier_weights;
+  RewardNetLayout reward;  // of tasks that are not verifiable
+  Weights<float> reward_weights;
 
   RolloutBuffer buffer;
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
+  RewardWorkspace<float> reward_workspace;
+  RewardTexts reward_texts;     // [R,B*G,P+T]
+  View2<float> reward_score;    // [R,B*G]
   View3<int> member;            // [R,B,G]
   View3<float> token_weight;    // [R,B,G]
   View2<float> gradient;        // [R,N]
@@ -76,6 +82,10 @@ std::size_t training_bytes(const TrainingState& state);
 /// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and
 /// copies what is logged into `record`. \throws Error(numeric) naming replica and address
 void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
+
+/// Quality and classes of the completions in the buffer: `quality_true` by the task, `quality` the
+/// same or, where the task is not verifiable, by the reward model.
+void score_completions(const Exec& exec, TrainingState& state);
 
 class StageTimer;
 
