@@ -211,8 +211,8 @@ TEST(Ideas, UtilityOrdersTextsAsQualityDoes) {
     ASSERT_EQ(token(0, n, 0), token(0, n / 2 * 2, 0));  // pairs share their theme
     ASSERT_EQ(token(0, n, 1), token(0, n / 2 * 2, 1));
     bool ended = false;
-    const auto idea =
-        oracle::read_idea(words_of(*task, &token(0, n, 2), length(0, n) - 2, ended), ended);
+    const std::string text = words_of(*task, &token(0, n, 2), length(0, n) - 2, ended);
+    const auto idea = oracle::read_idea(text, ended);
     if (idea.empty()) {
       ++malformed;
       ASSERT_EQ(utility(0, n), -4.0f);
