@@ -51,7 +51,16 @@ const MetricInfo& metric_info(Metric metric) {
       {"lr", "1", "learning rate"},
       {"length", "token", "mean counted tokens"},
       {"truncated_frac", "1", "share of completions cut at T"},
-      {"tokens_total", "token", "counted tokens sampled since the start of the run"},
+      {"num_gen_batches", "1",
+       "generation batches of the step; above 1 where filter_groups draws again"},
+      {"frac_used", "1", "share of completions that count in the loss"},
+      {"temperature", "1", "sampling temperature; 0 = greedy"},
+      {"mismatch_abs", "nat",
+       "mean |ln pi_old - ln mu| of trainer and sampler at the sampled tokens"},
+      {"mismatch_max", "nat", "largest |ln pi_old - ln mu|"},
+      {"mismatch_kl", "nat", "estimator k3 of KL(sampler|trainer)"},
+      {"tokens_total", "token",
+       "counted tokens sampled since the start of the run, refused groups included"},
   }};
   return table.at(static_cast<std::size_t>(metric));
 }

@@ -49,6 +49,12 @@ enum class Metric : int {
   lr,
   length,
   truncated_frac,
+  num_gen_batches,
+  frac_used,
+  temperature,
+  mismatch_abs,
+  mismatch_max,
+  mismatch_kl,
   tokens_total,
   count
 };
@@ -62,7 +68,7 @@ struct MetricInfo {
 const MetricInfo& metric_info(Metric metric);
 
 /// Fills the columns that follow from the rollout buffer (not kl_*, ratio_*, clip_*, policy_loss,
-/// grad_norm, lr, which `update_metrics` sets, nor tokens_total). One thread per
+/// grad_norm, lr, which `update_metrics` sets, nor those of `generation_metrics`). One thread per
 /// replica and group, ordered sums in double.
 /// \param scratch [R,B,kGroupMetricTerms]   \param values [R,kMetrics] out
 inline constexpr int kGroupMetricTerms = 24;

@@ -32,6 +32,12 @@ struct EnumNames<KlEstimator> {
   static constexpr std::array<std::string_view, 5> names = {"k1", "k2", "k3", "abs", "exact"};
 };
 
+enum class KlPlacement : int { loss, reward };
+template <>
+struct EnumNames<KlPlacement> {
+  static constexpr std::array<std::string_view, 2> names = {"loss", "reward"};
+};
+
 struct LossParams {
   PolicyLoss policy = PolicyLoss::ppo;
   double clip_ratio_low = 0.2;
@@ -40,6 +46,7 @@ struct LossParams {
   LossAgg agg = LossAgg::token_mean;
   double kl_coef = 0.0;
   KlEstimator kl_estimator = KlEstimator::k3;
+  KlPlacement kl_placement = KlPlacement::loss;
   double entropy_coef = 0.0;
   double inv_temperature = 1.0;  ///< derived from rollout.temperature; not an option
 };
@@ -57,6 +64,8 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("kl.coef", c.kl_coef, between(0, 1e6), "1",
     "weight of the divergence from the reference policy in the loss; 0 = off");
   v("kl.estimator", c.kl_estimator, any_value, "1", "estimator of that divergence");
+  v("kl.placement", c.kl_placement, any_value, "1",
+    "where it enters: the loss of a token, or the reward of a completion as the sum over its tokens");
   v("entropy.coef", c.entropy_coef, between(-1e6, 1e6), "1",
     "weight of the entropy bonus; 0 = off");
 }

@@ -41,7 +41,8 @@ KOKKOS_INLINE_FUNCTION TokenLoss<Scalar> token_loss(const LossParams& p, Scalar 
     out.d_log_prob = ratio_moves ? slope : Scalar(0);
   }
 
-  if (p.kl_coef != 0.0 && p.kl_estimator != KlEstimator::exact) {
+  if (p.kl_coef != 0.0 && p.kl_placement == KlPlacement::loss &&
+      p.kl_estimator != KlEstimator::exact) {
     const Scalar d = new_log_prob - ref_log_prob;
     Scalar slope = 0;
     switch (p.kl_estimator) {

@@ -7,6 +7,7 @@ StepRecord::StepRecord(const Shape& s)
       prompt_id("motley::record::prompt_id", s.R, s.B),
       token("motley::record::token", s.R, s.B, s.G, s.T),
       log_prob("motley::record::log_prob", s.R, s.B, s.G, s.T),
+      old_log_prob("motley::record::old_log_prob", s.R, s.B, s.G, s.T),
       kept_mass("motley::record::kept_mass", s.R, s.B, s.G, s.T),
       entropy("motley::record::entropy", s.R, s.B, s.G, s.T),
       length("motley::record::length", s.R, s.B, s.G),
@@ -28,6 +29,7 @@ void collect(const Exec& exec, const RolloutBuffer& buffer, const View2<double>&
   Kokkos::deep_copy(exec, record.prompt_id, buffer.prompt_id);
   Kokkos::deep_copy(exec, record.token, buffer.token);
   Kokkos::deep_copy(exec, record.log_prob, buffer.sampler_log_prob);
+  Kokkos::deep_copy(exec, record.old_log_prob, buffer.old_log_prob);
   Kokkos::deep_copy(exec, record.kept_mass, buffer.kept_mass);
   Kokkos::deep_copy(exec, record.entropy, buffer.entropy);
   Kokkos::deep_copy(exec, record.length, buffer.length);

@@ -23,6 +23,7 @@ struct StepRecord {
   HostView2<int> prompt_id;                                // [R,B]
   HostView4<int> token;                                    // [R,B,G,T]
   HostView4<float> log_prob;                               // [R,B,G,T] sampler_log_prob
+  HostView4<float> old_log_prob;                           // [R,B,G,T]
   HostView4<float> kept_mass;                              // [R,B,G,T]
   HostView4<float> entropy;                                // [R,B,G,T]
   HostView3<int> length, finish;                           // [R,B,G]
@@ -47,6 +48,7 @@ struct EvalRecord {
   std::int64_t step = 0;
   std::vector<int> num_samples, num_correct, num_distinct, num_distinct_correct,
       num_distinct_wrong;                                       // [Q]
+  std::vector<float> quality;                                   // [Q] the task's own
   std::vector<float> class_entropy, length, truncated_frac;     // [Q]
   std::vector<double> pass_at_k, distinct_at_k, coverage_at_k;  // [K]
 };

@@ -73,7 +73,7 @@ void for_each_field(Buffer& b, F&& f) {
   f("kept_mass", b.kept_mass, "R,B,G,T", "1", "rollout",
     "probability kept by top_k, top_p and min_p; 1 where nothing is cut");
   f("old_log_prob", b.old_log_prob, "R,B,G,T", "nat", "score_tokens",
-    "log-probability as the trainer recomputes it before the update; equals sampler_log_prob bit for bit");
+    "log-probability as the trainer recomputes it before the update; equals sampler_log_prob bit for bit unless mismatch.noise_std > 0");
   f("ref_log_prob", b.ref_log_prob, "R,B,G,T", "nat", "score_tokens",
     "log-probability under the frozen reference policy; 0 unless a replica has kl.coef > 0");
   f("quality", b.quality, "R,B,G", "1", "score", "the task's raw score");

@@ -13,6 +13,7 @@ struct SamplingParams {
   int top_k = 0;             ///< 0 = off
   double top_p = 1.0;
   double min_p = 0.0;
+  double noise_std = 0.0;  ///< derived from mismatch.noise_std; not an option of this struct
 };
 
 template <class C, class Visitor>

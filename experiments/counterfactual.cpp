@@ -41,15 +41,12 @@ void overwrite(std::vector<T>& out, std::size_t r, const std::vector<T>& values)
   std::copy(values.begin(), values.end(), out.begin() + static_cast<long>(r * values.size()));
 }
 
-/// Does the shaping read the log-probabilities of the completions?
-bool needs_log_prob(const ShapingParams& p) {
-  return p.shaping == Shaping::unlikelihood;
-}
-
 /// Refuses settings that have shaped the rollouts: a replay cannot change them.
 void require_same_rollouts(const RunConfig& own, const Variant& variant) {
-  static const char* const kFree[] = {"run.method", "run.name", "partition.", "diversity.",
-                                      "advantage.", "loss.agg", "log."};
+  static const char* const kFree[] = {
+      "run.method",  "run.name",         "partition.", "diversity.", "unlikeliness.", "ips.",
+      "uniqueness.", "outcome_bonus.",   "mmr.",       "gapo.",      "coverage.",     "set_rl.",
+      "logdet.",     "outcome_entropy.", "advantage.", "loss.agg",   "log."};
   const auto left = list_options(own), right = list_options(variant.config);
   const std::vector<std::string> free(std::begin(kFree), std::end(kFree));
   for (std::size_t i = 0; i < left.size(); ++i) {
@@ -58,8 +55,8 @@ void require_same_rollouts(const RunConfig& own, const Variant& variant) {
     });
     MOTLEY_REQUIRE(allowed || left[i].text == right[i].text, ErrorKind::config, variant.name, ": ",
                    left[i].key, " has shaped the logged rollouts, got ", right[i].text,
-                   ", the run has ", left[i].text, "; allowed: partition.*, diversity.*, ",
-                   "advantage.*, loss.agg");
+                   ", the run has ", left[i].text, "; allowed: partition.*, diversity.* and ",
+                   "the sections of its methods, advantage.*, loss.agg");
   }
 }
 
@@ -75,15 +72,21 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
       say_(say) {
   MOTLEY_REQUIRE(!steps_.empty(), ErrorKind::input, file,
                  ": no rollouts are logged (log.rollouts of the run is ", own_.log.rollouts, ")");
+  MOTLEY_REQUIRE(
+      own_.loss.kl_coef == 0 || own_.loss.kl_placement == KlPlacement::loss, ErrorKind::config,
+      file,
+      ": kl.placement = reward enters every reward by log-probabilities of the reference, "
+      "which the file does not hold, got kl.coef = ",
+      own_.loss.kl_coef, "; allowed: runs with kl.placement = loss");
   std::vector<RunConfig> configs;
   for (Variant& v : variants_) {
     if (v.logged) v.config = own_;
     require_same_rollouts(own_, v);
-    MOTLEY_REQUIRE(own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity),
-                   ErrorKind::config, v.name,
-                   ": diversity.shaping = ", name_of(v.config.diversity.shaping),
-                   " reads log-probabilities, which the run did not log (log.log_prob = none); ",
-                   "allowed: other shapings, or a run with log.log_prob = f32");
+    MOTLEY_REQUIRE(
+        own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity.shaping),
+        ErrorKind::config, v.name, ": diversity.shaping = ", name_of(v.config.diversity.shaping),
+        " reads log-probabilities, which the run did not log (log.log_prob = none); ",
+        "allowed: other shapings, or a run with log.log_prob = f32");
     // The policy term alone is compared: it is what the advantages act on.
     v.config.loss.kl_coef = 0;
     v.config.loss.entropy_coef = 0;
@@ -122,7 +125,17 @@ void Counterfactual::load_rollouts(std::int64_t step) {
   log_prob.resize(logged_.token.size(), 0.0f);
   for (float& value : log_prob) value = std::isnan(value) ? 0.0f : value;
   put(x.sampler_log_prob, log_prob, where + ", log_prob");
-  put(x.old_log_prob, log_prob, where + ", log_prob");
+  if (!logged_.old_log_prob.empty()) log_prob = logged_.old_log_prob;
+  for (float& value : log_prob) value = std::isnan(value) ? 0.0f : value;
+  put(x.old_log_prob, log_prob, where + ", old_log_prob");
+
+  // Groups that dynamic sampling has given up stay out of the loss.
+  std::vector<int> good(logged_.prompt_id.size(), 0);
+  const std::size_t G = static_cast<std::size_t>(state_.shape.G);
+  for (std::size_t i = 0; i < logged_.used.size(); ++i)
+    if (logged_.used[i] != 0) good.at(i / G) = 1;
+  put(state_.filter.good, good, where + ", used");
+  begin_step(exec_, state_, static_cast<std::uint32_t>(step));
 
   const PromptColumns prompts = reader_.prompts();
   const auto P = static_cast<std::size_t>(state_.shape.P);
@@ -255,10 +268,13 @@ const std::vector<float>& Counterfactual::gradient() {
   const ReplicaTable& table = state_.replicas;
   token_weights(exec_, table.loss, state_.buffer.length, state_.buffer.used, n.T, 0, n.B,
                 state_.token_weight);
+  if (state_.any_correction)
+    mismatch_weights(exec_, table.mismatch, state_.buffer.old_log_prob,
+                     state_.buffer.sampler_log_prob, state_.buffer.length, state_.token_scale);
   policy_gradient<float>(exec_, state_.policy.net, state_.weights, state_.reference,
                          state_.policy_workspace, table.loss, state_.buffer, state_.token_weight,
                          {0, n.B, 1}, state_.gradient, state_.update_sums, state_.ratio_max,
-                         state_.status);
+                         state_.status, state_.token_scale);
   require_finite(state_, static_cast<std::uint32_t>(step_));
   get(state_.gradient, gradient_);
   return gradient_;

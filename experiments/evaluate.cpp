@@ -114,13 +114,14 @@ EvalRecord Evaluator::summarise(int r, std::int64_t step) const {
     // Members per class, split by correctness: a class is one meaning, so it is either.
     std::map<int, int> right, wrong;
     int correct = 0, truncated = 0;
-    double tokens = 0;
+    double tokens = 0, quality = 0;
     for (int m = 0; m < M; ++m) {
       const bool good = double(quality_(r, q, m)) > task_.pass_above();
       ++(good ? right : wrong)[class_id_(r, q, m)];
       correct += good ? 1 : 0;
       truncated += finish_(r, q, m) == static_cast<int>(Finish::length) ? 1 : 0;
       tokens += length_(r, q, m);
+      quality += double(quality_(r, q, m));
     }
     std::vector<int> all, covered;
     for (const auto& [id, count] : right) {
@@ -133,6 +134,7 @@ EvalRecord Evaluator::summarise(int r, std::int64_t step) const {
     e.num_distinct.push_back(static_cast<int>(right.size() + wrong.size()));
     e.num_distinct_correct.push_back(static_cast<int>(right.size()));
     e.num_distinct_wrong.push_back(static_cast<int>(wrong.size()));
+    e.quality.push_back(static_cast<float>(quality / M));
     e.class_entropy.push_back(static_cast<float>(class_entropy(all)));
     e.length.push_back(static_cast<float>(tokens / M));
     e.truncated_frac.push_back(static_cast<float>(double(truncated) / M));

@@ -26,7 +26,7 @@ struct Assignment {
 /// each included file, then its own text.
 struct Layer {
   std::vector<Assignment> assignments;
-  std::vector<std::size_t> breaks;  ///< where a later layer begins
+  std::vector<std::size_t> breaks = {};  ///< where a later layer begins
 };
 
 /// Faults collected while reading; thrown together.

@@ -58,6 +58,22 @@ View1<CorpusParams> corpus_table(const std::vector<RunConfig>& configs, CorpusPa
   return table;
 }
 
+/// Pearson's correlation; 0 where one side is constant.
+double pearson(const std::vector<double>& x, const std::vector<double>& y) {
+  const auto n = static_cast<double>(x.size());
+  double mx = 0, my = 0, xx = 0, yy = 0, xy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    mx += x[i] / n;
+    my += y[i] / n;
+  }
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    xx += (x[i] - mx) * (x[i] - mx);
+    yy += (y[i] - my) * (y[i] - my);
+    xy += (x[i] - mx) * (y[i] - my);
+  }
+  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0.0;
+}
+
 class RewardTrainer {
  public:
   RewardTrainer(const std::vector<RunConfig>& configs, const Task& task,
@@ -93,7 +109,7 @@ class RewardTrainer {
     for (int r = 0; r < R_; ++r) host_optim(r) = OptimConfig{};
     Kokkos::deep_copy(optim, host_optim);
     const int pairs = std::min(c_.batch, c_.pairs);
-    const auto workspace = make_reward_workspace<float>(layout_.net, R_, 2 * pairs, S_, true);
+    const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, 2 * pairs, S_, true);
     for (int step = 0; step < c_.steps; ++step) {
       const double progress = double(step) / c_.steps;
       Kokkos::deep_copy(exec_, lr,
@@ -145,7 +161,7 @@ class RewardTrainer {
         x.push_back(double(uniform_score(r, i)));
         y.push_back(double(uniform_utility(r, i)));
       }
-      report.reward_correlation = correlation(x, y);
+      report.reward_correlation = pearson(x, y);
     }
   }
 
@@ -167,7 +183,7 @@ class RewardTrainer {
 
   HostView2<float> scores(const CorpusBatch& batch) {
     const int N = static_cast<int>(batch.token.extent(1));
-    const auto workspace = make_reward_workspace<float>(layout_.net, R_, N, S_, false);
+    const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, N, S_, false);
     const View2<float> score("motley::reward_data::score", R_, N);
     reward_scores<float>(exec_, layout_.net, weights_, workspace, {batch.token, batch.length},
                          score);
@@ -190,21 +206,6 @@ class RewardTrainer {
 };
 
 }  // namespace
-
-double correlation(const std::vector<double>& x, const std::vector<double>& y) {
-  const auto n = static_cast<double>(x.size());
-  double mx = 0, my = 0, xx = 0, yy = 0, xy = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    mx += x[i] / n;
-    my += y[i] / n;
-  }
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    xx += (x[i] - mx) * (x[i] - mx);
-    yy += (y[i] - my) * (y[i] - my);
-    xy += (x[i] - mx) * (y[i] - my);
-  }
-  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0.0;
-}
 
 std::vector<std::vector<float>> train_reward_models(const std::vector<RunConfig>& configs,
                                                     const Task& task,

@@ -16,7 +16,4 @@ std::vector<std::vector<float>> train_reward_models(const std::vector<RunConfig>
                                                     std::vector<BaseReport>& reports,
                                                     const Message& say);
 
-/// Pearson's correlation; 0 where one side is constant.
-double correlation(const std::vector<double>& x, const std::vector<double>& y);
-
 }  // namespace motley

@@ -7,10 +7,14 @@
 #include <vector>
 
 #include "core/advantage.hpp"
+#include "core/filter_groups.hpp"
+#include "core/mismatch.hpp"
 #include "core/objective.hpp"
 #include "core/partition.hpp"
+#include "core/reward_terms.hpp"
 #include "core/sampling.hpp"
 #include "core/shaping.hpp"
+#include "core/temperature.hpp"
 #include "models/adamw.hpp"
 #include "models/reward_model.hpp"
 #include "models/tasks/task.hpp"
@@ -85,6 +89,7 @@ struct RolloutOptions {
   int group_size = 8;
   int max_tokens = 16;
   SamplingParams sampling;
+  std::string temperature_schedule = "constant";
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, RolloutOptions> {
@@ -93,6 +98,8 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("rollout.max_tokens", c.max_tokens, between(1, 65535), "token",
     "longest completion, end token included (T)");
   describe_sampling(c.sampling, v);
+  v("rollout.temperature_schedule", c.temperature_schedule, any_value, "1",
+    "course of the temperature from rollout.temperature at the first step to END, above 0 and at most 100, at the last; evaluation keeps its own");
 }
 
 struct UpdateOptions {
@@ -164,6 +171,9 @@ struct RunConfig {
   ClassifierConfig classifier;
   RewardModelConfig reward_model;
   ShapingParams diversity;
+  FilterParams filter_groups;
+  OverlongParams overlong;
+  MismatchParams mismatch;
   AdvantageParams advantage;
   LossParams loss;
   UpdateOptions update;
@@ -177,6 +187,15 @@ struct RunConfig {
   }
 };
 
+/// Temperature of a run over its steps.
+inline TemperatureSchedule temperature_schedule(const RunConfig& c) {
+  TemperatureSchedule s;
+  s.start = c.rollout.sampling.temperature;
+  s.steps = c.run.steps;
+  parse_temperature_schedule(c.rollout.temperature_schedule, s);
+  return s;
+}
+
 /// Calls v(key, member, allowed, unit, text) for every option; keys are `section.name`.
 template <class Config, class Visitor>
 void for_each_option(Config& c, Visitor&& v) {
@@ -189,6 +208,9 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.classifier, v);
   describe(c.reward_model, v);
   describe(c.diversity, v);
+  describe(c.filter_groups, v);
+  describe(c.overlong, v);
+  describe(c.mismatch, v);
   describe(c.advantage, v);
   describe(c.loss, v);
   describe(c.update, v);

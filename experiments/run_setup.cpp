@@ -36,13 +36,26 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
   static const char* const kPerReplica[] = {"run.name",
                                             "run.method",
                                             "run.seed",
-                                            "rollout.temperature",
+                                            "rollout.temperature",  // and its schedule
                                             "rollout.top_k",
                                             "rollout.top_p",
                                             "rollout.min_p",
                                             "partition.",
                                             "diversity.",
                                             "reward_model.squash",
+                                            "filter_groups.",
+                                            "overlong.",
+                                            "mismatch.",
+                                            "unlikeliness.",
+                                            "ips.",
+                                            "uniqueness.",
+                                            "outcome_bonus.",
+                                            "mmr.",
+                                            "gapo.",
+                                            "coverage.",
+                                            "set_rl.",
+                                            "logdet.",
+                                            "outcome_entropy.",
                                             "advantage.",
                                             "loss.policy",
                                             "loss.clip_ratio_low",
@@ -133,6 +146,7 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
                                                   : LogProbFormat::none;
   h.log.entropy = config.log.entropy;
   h.log.pair_score = config.log.pair_score;
+  h.log.old_log_prob = config.mismatch.noise_std > 0 && config.log.log_prob != "none";
   const SamplingParams& s = config.rollout.sampling;
   h.log.kept_mass = s.temperature > 0 && (s.top_k > 0 || s.top_p < 1.0 || s.min_p > 0.0);
   h.provenance = machine_provenance();

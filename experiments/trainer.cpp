@@ -75,6 +75,7 @@ class Batch {
                            runs_.front().folder.string(), runs_.size() > 1 ? " ..." : "",
                            ", steps ", start_, " to ", steps),
                     start_);
+    warn_of_pairs();
     RunStatus status = RunStatus::complete;
     std::int64_t step = start_;
     {
@@ -150,19 +151,20 @@ class Batch {
   }
 
   void load_reward_models(const Exec& exec) {
-    const auto weights = Kokkos::create_mirror(state_.reward_weights.params);
-    const auto params = Kokkos::create_mirror(state_.replicas.reward);
+    const auto weights = Kokkos::create_mirror(state_.reward_model_weights.params);
+    const auto params = Kokkos::create_mirror(state_.replicas.reward_model);
     for (std::size_t r = 0; r < runs_.size(); ++r) {
-      MOTLEY_REQUIRE(static_cast<std::int64_t>(bases_[r].reward.size()) == state_.reward.net.size,
-                     ErrorKind::input, bases_[r].file, ": the reward model has ",
-                     bases_[r].reward.size(), " numbers, expected ", state_.reward.net.size);
+      MOTLEY_REQUIRE(
+          static_cast<std::int64_t>(bases_[r].reward.size()) == state_.reward_model.net.size,
+          ErrorKind::input, bases_[r].file, ": the reward model has ", bases_[r].reward.size(),
+          " numbers, expected ", state_.reward_model.net.size);
       std::copy(bases_[r].reward.begin(), bases_[r].reward.end(), &weights(r, 0));
       params(r) = {runs_[r].config.reward_model.squash, bases_[r].report.reward_mean,
                    bases_[r].report.reward_deviation};
     }
-    Kokkos::deep_copy(state_.reward_weights.params, weights);
-    Kokkos::deep_copy(state_.replicas.reward, params);
-    pack_weights(exec, state_.reward.net.encoder, state_.reward_weights);
+    Kokkos::deep_copy(state_.reward_model_weights.params, weights);
+    Kokkos::deep_copy(state_.replicas.reward_model, params);
+    pack_weights(exec, state_.reward_model.net.encoder, state_.reward_model_weights);
   }
 
   void restore(std::size_t r, float* params, float* m, float* v, int& updates) {
@@ -187,6 +189,7 @@ class Batch {
       copy("adam.v." + spec.name, v);
     }
     for (const CarriedState& carried : state_.carried) {
+      if (!carried.keeps(r)) continue;
       const auto host = Kokkos::create_mirror_view(carried.values);
       Kokkos::deep_copy(host, carried.values);
       const std::vector<std::byte>& bytes = c.tensor("state." + carried.name).data;
@@ -224,6 +227,7 @@ class Batch {
     StepRecord& record = writer.acquire();
     const double waited = seconds_since(begin);
     training_step(exec_, state_, static_cast<std::uint32_t>(step), record);
+    warn_of_negative_products(step);
     double step_tokens = 0;
     ProgressNote note;
     note.step = step + 1;
@@ -232,14 +236,12 @@ class Batch {
     note.checkpoint = checkpointed_;
     const double share = 1.0 / static_cast<double>(runs_.size());
     for (std::size_t r = 0; r < runs_.size(); ++r) {
-      double tokens = 0;
-      for (int b = 0; b < state_.shape.B; ++b)
-        for (int g = 0; g < state_.shape.G; ++g) tokens += record.length(r, b, g);
-      tokens_[r] += tokens;
-      step_tokens += tokens;
       const auto metric = [&](Metric which) -> double& {
         return record.metrics(r, static_cast<int>(which));
       };
+      // The step says what it has sampled itself; the file says what the run has.
+      tokens_[r] += metric(Metric::tokens_total);
+      step_tokens += metric(Metric::tokens_total);
       metric(Metric::tokens_total) = tokens_[r];
       note.quality += share * metric(Metric::quality);
       note.diversity += share * metric(Metric::diversity);
@@ -252,6 +254,34 @@ class Batch {
     record.timing.tokens_per_s = step_tokens / std::max(1e-9, record.timing.total_s);
     writer.submit();
     progress_.note(note);
+  }
+
+  /// Says once per run what a negative quality does under a product.
+  void warn_of_negative_products(std::int64_t step) {
+    if (!state_.any_signed_product) return;
+    const auto count = Kokkos::create_mirror_view(state_.negative_products);
+    Kokkos::deep_copy(count, state_.negative_products);
+    warned_.resize(runs_.size(), false);
+    for (std::size_t r = 0; r < runs_.size(); ++r) {
+      if (count(r) == 0 || warned_[r]) continue;
+      warned_[r] = true;
+      progress_.say(concat(
+          runs_[r].folder.string(), ": step ", step, ": ", count(r),
+          " completions have a negative quality, which diversity.shaping = ",
+          name_of(runs_[r].config.diversity.shaping),
+          " multiplies: the rarer, the worse; set diversity.reward_bias = group_min or sigmoid"));
+    }
+  }
+
+  /// c_n = (n-2)/(n-1) of the expected update is 0 at n = 2 (tests/core/theory_test.cpp).
+  void warn_of_pairs() {
+    for (const RunRequest& run : runs_)
+      if (run.config.rollout.group_size == 2 &&
+          run.config.diversity.shaping == Shaping::multiplicative)
+        progress_.say(concat(run.folder.string(),
+                             ": rollout.group_size = 2: the expected update of ",
+                             "diversity.shaping = multiplicative has no diversity term; ",
+                             "set rollout.group_size to 4 or more"));
   }
 
   void evaluate(LogWriter& writer, std::int64_t step) {
@@ -299,6 +329,7 @@ class Batch {
         add("adam.v." + spec.name, &v(r, 0));
       }
       for (const CarriedState& carried : state_.carried) {
+        if (!carried.keeps(r)) continue;
         const auto host = Kokkos::create_mirror_view(carried.values);
         Kokkos::deep_copy(host, carried.values);
         c.tensors.push_back(Tensor::from_bytes(
@@ -326,6 +357,7 @@ class Batch {
   TrainingState state_;
   std::optional<Evaluator> evaluator_;
   std::vector<double> tokens_;
+  std::vector<bool> warned_;
   std::vector<std::vector<std::byte>> rows_;
   std::vector<RunFile> files_;
   Clock::time_point last_checkpoint_;

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "core/history.hpp"
 #include "experiments/training_step.hpp"
 
 namespace motley {
@@ -22,10 +23,16 @@ View1<T> column(const char* name, const std::vector<RunConfig>& configs, const G
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   ReplicaTable t;
   t.seed = column<std::uint64_t>("seed", configs, [](const RunConfig& c) { return c.run.seed; });
-  t.sampling = column<SamplingParams>("sampling", configs,
-                                      [](const RunConfig& c) { return c.rollout.sampling; });
-  t.partition =
-      column<PartitionParams>("partition", configs, [](const RunConfig& c) { return c.partition; });
+  t.sampling = column<SamplingParams>("sampling", configs, [](const RunConfig& c) {
+    SamplingParams p = c.rollout.sampling;
+    p.noise_std = c.mismatch.noise_std;
+    return p;
+  });
+  t.partition = column<PartitionParams>("partition", configs, [](const RunConfig& c) {
+    PartitionParams p = c.partition;
+    p.seed = c.run.seed;
+    return p;
+  });
   t.shaping = column<ShapingParams>("shaping", configs, [](const RunConfig& c) {
     ShapingParams p = c.diversity;
     p.seed = c.run.seed;
@@ -43,10 +50,58 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
   t.has_reference = column<int>("has_reference", configs,
                                 [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
-  t.reward = column<RewardParams>(
-      "reward", configs, [](const RunConfig& c) { return RewardParams{c.reward_model.squash}; });
+  t.reward_model = column<RewardParams>("reward_model", configs, [](const RunConfig& c) {
+    return RewardParams{c.reward_model.squash};
+  });
+  t.temperature = column<TemperatureSchedule>("temperature", configs, temperature_schedule);
+  t.filter =
+      column<FilterParams>("filter", configs, [](const RunConfig& c) { return c.filter_groups; });
+  t.overlong =
+      column<OverlongParams>("overlong", configs, [](const RunConfig& c) { return c.overlong; });
+  t.mismatch =
+      column<MismatchParams>("mismatch", configs, [](const RunConfig& c) { return c.mismatch; });
   return t;
 }
+
+namespace {
+
+bool embeds_by_classifier(const PartitionParams& p) {
+  return clusters_embeddings(p.method) && p.embedding == EmbeddingKind::classifier;
+}
+
+/// What partitioning and its memory of earlier steps need.
+void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& s) {
+  int width = 0;
+  CarriedState classes{"partition.classes", {}, {}};
+  bool any_history = false;
+  for (const RunConfig& c : configs) {
+    const PartitionParams& p = c.partition;
+    s.any_classifier =
+        s.any_classifier || p.method == PartitionMethod::classifier || embeds_by_classifier(p);
+    s.any_judge = s.any_judge || p.method == PartitionMethod::noisy_oracle;
+    if (clusters_embeddings(p.method))
+      width = std::max(width, embeds_by_classifier(p) ? s.classifier.net.width() : kNgramBins);
+    classes.kept.push_back(p.across_steps);
+    any_history = any_history || p.across_steps;
+  }
+  const Shape& n = s.shape;
+  s.any_clustering = width > 0;
+  // The n-gram kernel fills whole bins, whoever is beside it.
+  if (s.any_clustering)
+    s.cluster_workspace = make_cluster_workspace(n.R, n.B, n.G, std::max(width, kNgramBins));
+  if (any_history) {
+    classes.values = View2<double>("motley::step::class_table", n.R,
+                                   std::size_t(s.task->prompts().num_train) * kHistorySize);
+    s.class_table = classes.values;
+    s.carried.push_back(classes);
+  }
+  if (s.any_classifier) {
+    s.classifier_weights = make_pair_weights<float>(n.R, s.classifier.net);
+    s.pair_workspace = make_pair_workspace<float>(s.classifier.net, n.R, n.B, n.G, false);
+  }
+}
+
+}  // namespace
 
 TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task) {
   MOTLEY_REQUIRE(!configs.empty(), ErrorKind::internal, "a batch without runs");
@@ -63,10 +118,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.replicas = make_replica_table(configs);
   s.update = first.update;
   s.symmetrize = first.classifier.symmetrize;
-  bool exact_kl = false;
+  bool exact_kl = false, logdet = false;
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
-    s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier;
+    s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
+    s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
+    s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
+    logdet = logdet || c.diversity.shaping == Shaping::logdet;
+    s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
+                                                    c.diversity.reward_bias == RewardBias::none);
     exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
   }
 
@@ -79,17 +139,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   if (s.any_reference) s.reference = make_weights<float>("reference", R, net, model.rope_theta);
   s.adam = make_adam_state<float>("adam", R, net.size);
   s.classifier = make_pair_net_layout(first.classifier, s.shape.V, s.shape.T);
-  if (s.any_classifier) {
-    s.classifier_weights = make_pair_weights<float>(R, s.classifier.net);
-    s.pair_workspace = make_pair_workspace<float>(s.classifier.net, R, s.shape.B, s.shape.G, false);
-  }
+  make_partition_state(configs, s);
 
   if (!task.verifiable()) {
     const int S = model.max_positions;
     const int texts = s.shape.B * s.shape.G;
-    s.reward = make_reward_net_layout(first.reward_model, s.shape.V, S);
-    s.reward_weights = make_reward_weights<float>(R, s.reward.net);
-    s.reward_workspace = make_reward_workspace<float>(s.reward.net, R, texts, S, false);
+    s.reward_model = make_reward_net_layout(first.reward_model, s.shape.V, S);
+    s.reward_model_weights = make_reward_weights<float>(R, s.reward_model.net);
+    s.reward_model_workspace =
+        make_reward_model_workspace<float>(s.reward_model.net, R, texts, S, false);
     s.reward_texts = {View3<int>("motley::step::reward_token", R, texts, S),
                       View2<int>("motley::step::reward_length", R, texts)};
     s.reward_score = View2<float>("motley::step::reward_score", R, texts);
@@ -100,13 +158,22 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
   s.policy_workspace =
       make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
+  s.reward_workspace = make_reward_workspace(R, s.shape.B, s.shape.G, logdet);
+  s.negative_products = View1<int>("motley::step::negative_products", R);
   s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
   s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
+  if (s.any_correction)
+    s.token_scale = View4<float>("motley::step::token_scale", R, s.shape.B, s.shape.G, s.shape.T);
+  s.filter = make_filter_state(R, s.shape.B);
+  s.pending_on_host = HostView1<int>("motley::step::pending", R);
+  accept_groups(Exec(), s.filter);
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
   s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
   s.ratio_max = View1<double>("motley::step::ratio_max", R);
   s.grad_norm = View1<double>("motley::step::grad_norm", R);
   s.group_metrics = View3<double>("motley::step::group_metrics", R, s.shape.B, kGroupMetricTerms);
+  s.generation_terms =
+      View3<double>("motley::step::generation_terms", R, s.shape.B, kGenerationTerms);
   s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
   s.status = View1<StatusWord>("motley::step::status", R);
   return s;
@@ -125,6 +192,9 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.adam.m);
   add(s.adam.v);
   add(s.gradient);
+  add(s.token_scale);
+  add(s.reward_workspace.group);
+  add(s.reward_workspace.matrix);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);
@@ -133,12 +203,14 @@ std::size_t training_bytes(const TrainingState& s) {
     bytes += s.pair_workspace.tiles.bytes();
   }
   if (!s.task->verifiable()) {
-    add(s.reward_weights.params);
-    add(s.reward_weights.packed);
-    add(s.reward_workspace.scratch);
+    add(s.reward_model_weights.params);
+    add(s.reward_model_weights.packed);
+    add(s.reward_model_workspace.scratch);
     add(s.reward_texts.token);
-    bytes += s.reward_workspace.tiles.bytes();
+    bytes += s.reward_model_workspace.tiles.bytes();
   }
+  bytes += s.cluster_workspace.bytes();
+  for (const CarriedState& carried : s.carried) add(carried.values);
   RolloutBuffer buffer = s.buffer;
   // Device fields and two host records of the same size behind the writer.
   for_each_field(buffer, [&](const char*, auto& view, auto...) {

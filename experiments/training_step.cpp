@@ -1,5 +1,6 @@
 #include "experiments/training_step.hpp"
 
+#include "core/history.hpp"
 #include "experiments/stage_timer.hpp"
 
 namespace motley {
@@ -11,25 +12,19 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   const Net& net = s.policy.net;
   Kokkos::deep_copy(exec, s.status, kStatusClear);
 
-  timer.stage("motley::step::sample_prompts", &StepTiming::rollout_s);
-  sample_prompts(exec, s.task->prompts(), table.seed, step, x.prompt, x.prompt_length, x.prompt_id);
+  begin_step(exec, s, step);
+  generation_stages(exec, s, step, timer);
 
-  timer.stage("motley::step::rollout", &StepTiming::rollout_s);
-  rollout(exec, net, s.weights, s.rollout_workspace,
-          {table.sampling, table.seed, Stream::sample, step}, x.prompt, x.prompt_length,
-          ConstView2<int>(), rollout_output(x), s.status);
-
-  timer.stage("motley::step::score_tokens", &StepTiming::score_s);
-  score_tokens(exec, net, s.weights, s.policy_workspace, table.loss, x, table.active,
-               x.old_log_prob);
+  timer.stage("motley::step::score_reference", &StepTiming::score_s);
   if (s.any_reference)
     score_tokens(exec, net, s.reference, s.policy_workspace, table.loss, x, table.has_reference,
                  x.ref_log_prob);
+  if (s.any_correction)
+    mismatch_weights(exec, table.mismatch, x.old_log_prob, x.sampler_log_prob, x.length,
+                     s.token_scale);
 
-  timer.stage("motley::step::score", &StepTiming::score_s);
-  score_completions(exec, s);
-
-  reward_stages(exec, s, step, timer);
+  advantage_stages(exec, s, timer);
+  remember_step(exec, s, step);
 
   for (int pass = 0; pass < s.update.epochs * s.update.minibatches; ++pass) {
     const int part = pass % s.update.minibatches;
@@ -41,7 +36,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
                   minibatch.b_last, s.token_weight);
     policy_gradient<float>(exec, net, s.weights, s.reference, s.policy_workspace, table.loss, x,
                            s.token_weight, minibatch, s.gradient, s.update_sums, s.ratio_max,
-                           s.status);
+                           s.status, s.token_scale);
 
     timer.stage("motley::step::adamw_step", &StepTiming::update_s);
     adamw_step(exec, table.optim, table.lr, table.active, s.gradient, s.adam, s.weights.params,
@@ -52,48 +47,81 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   timer.stage("motley::step::collect", &StepTiming::log_s);
   rollout_metrics(exec, x, s.group_metrics, s.metrics);
   update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, table.lr, table.loss, s.metrics);
+  generation_metrics(exec, x, s.filter, table.sampling, s.generation_terms, s.metrics);
   collect(exec, x, s.metrics, record);
   record.step = step;
   timer.finish();
   require_finite(s, step);
 }
 
-void score_completions(const Exec& exec, TrainingState& s) {
-  RolloutBuffer& x = s.buffer;
-  s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality_true, x.class_id);
-  if (s.task->verifiable()) {
-    Kokkos::deep_copy(exec, x.quality, x.quality_true);
-    return;
-  }
-  reward_texts(exec, x.prompt, x.prompt_length, x.token, x.length, s.reward_texts);
-  reward_scores(exec, s.reward.net, s.reward_weights, s.reward_workspace, s.reward_texts,
-                s.reward_score);
-  reward_quality(exec, s.replicas.reward, s.reward_score, x.quality, s.status);
+void remember_step(const Exec& exec, TrainingState& s, std::uint32_t step) {
+  const RolloutBuffer& x = s.buffer;
+  if (s.class_table.span() > 0)
+    remember_classes(exec, s.replicas.partition, step, x.prompt_id, x.token, x.length, x.class_id,
+                     x.cluster, s.class_table);
 }
 
-void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
+void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
 
   timer.stage("motley::step::pair_scores", &StepTiming::partition_s);
   rule_pair_scores(exec, table.partition, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
+  if (s.any_judge)
+    judge_pair_scores(exec, table.partition, x.prompt_id, x.token, x.length, x.class_id,
+                      x.pair_score, x.num_calls);
   if (s.any_classifier)
     pair_scores(exec, s.classifier.net, s.classifier_weights, s.pair_workspace, s.symmetrize,
                 table.partition, x.token, x.length, x.pair_score, x.num_calls, s.status);
+  if (s.any_clustering) {
+    const ClusterWorkspace& w = s.cluster_workspace;
+    ngram_embeddings(exec, table.partition, x.token, x.length, w.embedding);
+    if (s.any_classifier && s.classifier.net.form == ClassifierForm::bi_encoder)
+      text_embeddings(exec, s.classifier.net, s.classifier_weights, s.pair_workspace,
+                      table.partition, x.token, x.length, w.embedding, s.status);
+    embedding_pair_scores(exec, table.partition, w.embedding, x.pair_score, x.num_calls);
+  }
 
   timer.stage("motley::step::partition", &StepTiming::partition_s);
   partition_members(exec, table.shaping, x.quality, s.member);
   partition(exec, table.partition, x.pair_score, s.member, x.cluster, x.cluster_size,
             x.num_clusters);
+  if (s.any_clustering)
+    cluster_embeddings(exec, table.partition, step, s.cluster_workspace, s.member, x.cluster,
+                       x.cluster_size, x.num_clusters);
+  if (s.class_table.span() > 0)
+    class_history(exec, table.partition, s.class_table, x.prompt_id, x.token, x.length, x.class_id,
+                  x.cluster, x.history);
 
   timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
-  shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
-                      x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
-                      x.used);
+  shape_reward<float>(exec,
+                      {table.shaping, table.partition, step, x.quality, x.cluster, x.cluster_size,
+                       x.pair_score, x.token, x.length, x.finish, x.old_log_prob},
+                      s.reward_workspace, x.diversity, x.reward, x.used);
+  if (s.any_signed_product)
+    count_negative_products(exec, table.shaping, x.quality, s.negative_products);
+  add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
+}
+
+void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
+  RolloutBuffer& x = s.buffer;
+  const ReplicaTable& table = s.replicas;
+
+  timer.stage("motley::step::reward_terms", &StepTiming::partition_s);
+  mark_used(exec, s.filter.good, table.overlong, x.finish, x.used);
+  if (s.any_reference)
+    subtract_kl<float>(exec, table.loss, x.old_log_prob, x.ref_log_prob, x.length, x.reward);
 
   timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
-  group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
-                         x.advantage);
+  group_advantage<float>(exec,
+                         {table.advantage, table.shaping, x.quality, x.diversity, x.reward,
+                          x.cluster, x.cluster_size, x.history, x.length, x.used},
+                         s.reward_workspace, x.group_mean, x.group_std, x.advantage);
+}
+
+void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
+  shaping_stages(exec, s, step, timer);
+  advantage_stages(exec, s, timer);
 }
 
 }  // namespace motley

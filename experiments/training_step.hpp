@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/cluster.hpp"
+#include "core/generation_metrics.hpp"
 #include "core/record.hpp"
 #include "experiments/run_config.hpp"
 #include "models/classifier.hpp"
@@ -15,17 +17,21 @@ namespace motley {
 
 /// What may differ between the replicas of a batch, one row each.
 struct ReplicaTable {
-  View1<std::uint64_t> seed;         // [R]
-  View1<SamplingParams> sampling;    // [R]
-  View1<PartitionParams> partition;  // [R]
-  View1<ShapingParams> shaping;      // [R]
-  View1<AdvantageParams> advantage;  // [R]
-  View1<LossParams> loss;            // [R]
-  View1<OptimConfig> optim;          // [R]
-  View1<double> lr;                  // [R]
-  View1<int> active;                 // [R] all 1: every replica trains
-  View1<int> has_reference;          // [R] 1 where kl.coef > 0
-  View1<RewardParams> reward;        // [R] mean and deviation are set with the weights
+  View1<std::uint64_t> seed;               // [R]
+  View1<SamplingParams> sampling;          // [R]
+  View1<PartitionParams> partition;        // [R]
+  View1<ShapingParams> shaping;            // [R]
+  View1<AdvantageParams> advantage;        // [R]
+  View1<LossParams> loss;                  // [R]
+  View1<OptimConfig> optim;                // [R]
+  View1<double> lr;                        // [R]
+  View1<int> active;                       // [R] all 1: every replica trains
+  View1<int> has_reference;                // [R] 1 where kl.coef > 0
+  View1<TemperatureSchedule> temperature;  // [R]
+  View1<FilterParams> filter;              // [R]
+  View1<OverlongParams> overlong;          // [R]
+  View1<MismatchParams> mismatch;          // [R]
+  View1<RewardParams> reward_model;        // [R] mean and deviation are set with the weights
 };
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 
@@ -33,7 +39,9 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 /// checkpoints as `state.<name>`, one row per replica, bit for bit.
 struct CarriedState {
   std::string name;
-  View2<double> values;  // [R,n]
+  View2<double> values;    // [R,n]
+  std::vector<bool> kept;  // [R] false where the replica's own settings need none; empty = all
+  bool keeps(std::size_t r) const { return kept.empty() || kept[r]; }
 };
 
 /// Everything a step touches; allocated once, the step allocates nothing.
@@ -42,7 +50,12 @@ struct TrainingState {
   Shape shape;
   ReplicaTable replicas;
   bool any_reference = false;
-  bool any_classifier = false;
+  bool any_classifier = false;  ///< weights in use, for pair scores or embeddings
+  bool any_judge = false;
+  bool any_clustering = false;
+  bool any_schedule = false;    ///< of the temperature
+  bool any_filter = false;      ///< dynamic sampling
+  bool any_correction = false;  ///< of the mismatch between sampler and trainer
   Symmetrize symmetrize = Symmetrize::none;
   UpdateOptions update;
 
@@ -51,25 +64,34 @@ struct TrainingState {
   AdamState<float> adam;
   PairNetLayout classifier;
   PairWeights<float> classifier_weights;
-  RewardNetLayout reward;  // of tasks that are not verifiable
-  Weights<float> reward_weights;
+  RewardNetLayout reward_model;  // of tasks that are not verifiable
+  Weights<float> reward_model_weights;
 
   RolloutBuffer buffer;
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
-  RewardWorkspace<float> reward_workspace;
-  RewardTexts reward_texts;     // [R,B*G,P+T]
-  View2<float> reward_score;    // [R,B*G]
-  View3<int> member;            // [R,B,G]
-  View3<float> token_weight;    // [R,B,G]
-  View2<float> gradient;        // [R,N]
-  View2<double> update_sums;    // [R,kUpdateSums]
-  View1<double> ratio_max;      // [R]
-  View1<double> grad_norm;      // [R]
-  View3<double> group_metrics;  // [R,B,kGroupMetricTerms]
-  View2<double> metrics;        // [R,kMetrics]
-  View1<StatusWord> status;     // [R]
+  ClusterWorkspace cluster_workspace;
+  View2<double> class_table;  // [R,N * kHistorySize], empty unless partition.across_steps
+  RewardWorkspace reward_workspace;
+  bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
+  View1<int> negative_products;     // [R] of this step, `count_negative_products`
+  RewardModelWorkspace<float> reward_model_workspace;
+  RewardTexts reward_texts;   // [R,B*G,P+T]
+  View2<float> reward_score;  // [R,B*G]
+  View3<int> member;          // [R,B,G]
+  View3<float> token_weight;  // [R,B,G]
+  View4<float> token_scale;   // [R,B,G,T] importance weights; empty unless any_correction
+  FilterState filter;
+  HostView1<int> pending_on_host;  // [R]
+  View2<float> gradient;           // [R,N]
+  View2<double> update_sums;       // [R,kUpdateSums]
+  View1<double> ratio_max;         // [R]
+  View1<double> grad_norm;         // [R]
+  View3<double> group_metrics;     // [R,B,kGroupMetricTerms]
+  View3<double> generation_terms;  // [R,B,kGenerationTerms]
+  View2<double> metrics;           // [R,kMetrics]
+  View1<StatusWord> status;        // [R]
   std::vector<CarriedState> carried;
 };
 
@@ -89,9 +111,30 @@ void score_completions(const Exec& exec, TrainingState& state);
 
 class StageTimer;
 
-/// The stages from pair scores to advantages, of a buffer that holds scored completions: a part of
-/// `training_step`, and all there is to do where logged rollouts are rewarded anew.
+/// Sets what depends on the step alone: the temperature of replicas that schedule it.
+void begin_step(const Exec& exec, TrainingState& state, std::uint32_t step);
+
+/// The stages from prompts to shaped rewards. Where replicas filter their groups, prompts without a
+/// signal are drawn again until every group has one or max_batches is reached; a fence per
+/// generation batch, none where nobody filters.
+void generation_stages(const Exec& exec, TrainingState& state, std::uint32_t step,
+                       StageTimer& timer);
+
+/// From pair scores to shaped rewards, of a buffer that holds scored completions. Pure: run again
+/// on the same completions it gives the same bits. What counts once per step belongs to
+/// `advantage_stages`.
+void shaping_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
+
+/// From shaped rewards to advantages; once per step, when the step's groups are settled.
+void advantage_stages(const Exec& exec, TrainingState& state, StageTimer& timer);
+
+/// `shaping_stages` and `advantage_stages`: all there is to do where logged rollouts are rewarded
+/// anew.
 void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
+
+/// Remembers the step's completions where partition.across_steps is set; once per step, after the
+/// stages that may look at one group twice.
+void remember_step(const Exec& exec, TrainingState& state, std::uint32_t step);
 
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);

@@ -169,6 +169,7 @@ void RunFile::append_eval(const EvalRecord& record) {
       {"/eval/num_distinct_correct", &record.num_distinct_correct},
       {"/eval/num_distinct_wrong", &record.num_distinct_wrong}};
   const std::pair<const char*, const std::vector<float>*> means[] = {
+      {"/eval/quality", &record.quality},
       {"/eval/class_entropy", &record.class_entropy},
       {"/eval/length", &record.length},
       {"/eval/truncated_frac", &record.truncated_frac}};

@@ -32,6 +32,7 @@ struct LogOptions {
   bool entropy = false;
   bool pair_score = false;
   bool kept_mass = false;
+  bool old_log_prob = false;
 };
 
 /// Rows of /prompts. N prompts of at most P tokens.

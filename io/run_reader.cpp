@@ -276,6 +276,7 @@ RolloutStep RunReader::rollouts(std::int64_t step) const {
   read_into(r.prompt_id, "/rollouts/prompt_id");
   read_into(r.token, "/rollouts/token");
   read_into(r.log_prob, "/rollouts/log_prob");
+  read_into(r.old_log_prob, "/rollouts/old_log_prob");
   read_into(r.kept_mass, "/rollouts/kept_mass");
   read_into(r.entropy, "/rollouts/entropy");
   read_into(r.length, "/rollouts/length");

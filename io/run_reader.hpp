@@ -29,7 +29,8 @@ struct RolloutStep {
   int B = 0, G = 0, T = 0;
   std::vector<int> prompt_id;                                ///< [B]
   std::vector<int> token;                                    ///< [B,G,T]
-  std::vector<float> log_prob, kept_mass, entropy;           ///< [B,G,T], NaN after the end
+  std::vector<float> log_prob, old_log_prob;                 ///< [B,G,T], NaN after the end
+  std::vector<float> kept_mass, entropy;                     ///< [B,G,T], NaN after the end
   std::vector<int> length, finish, used, class_id;           ///< [B,G]
   std::vector<float> quality, diversity, reward, advantage;  ///< [B,G]
   std::vector<int> cluster, cluster_size;                    ///< [B,G]

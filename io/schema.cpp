@@ -153,6 +153,10 @@ void add_rollouts(Table& t, const RunHeader& header) {
         "log-probability of the sampled token under the full temperature-scaled softmax of the "
         "sampler; NaN after the end";
   }
+  if (header.log.old_log_prob) {
+    add_field(t, g, "old_log_prob", sbgt, Type::f4);
+    t.rows.back().long_name += "; NaN after the end";
+  }
   if (header.log.kept_mass) {
     add_field(t, g, "kept_mass", sbgt, Type::f4);
     t.rows.back().long_name += "; NaN after the end";
@@ -205,6 +209,8 @@ void add_eval(Table& t) {
       {"coverage_at_k",
        "expected number of the prompt's correct classes seen in k draws, mean over the prompts"}};
   for (const auto& c : at_k) t.add(g + c[0], ek, Type::f8, Source::eval, "1", c[1]);
+  t.add(g + "quality", eq, Type::f4, Source::eval, "1",
+        "mean of the task's own quality, never a reward model's");
   t.add(g + "class_entropy", eq, Type::f4, Source::eval, "nat",
         "entropy of the classes of the completions");
   t.add(g + "length", eq, Type::f4, Source::eval, "token", "mean completion length");
@@ -277,7 +283,7 @@ int chunk_steps(const RunHeader& header) {
   const Shape& s = header.shape;
   const std::size_t completions = std::size_t(s.B) * std::size_t(s.G);
   std::size_t bytes = completions * std::size_t(s.T) * h5::size_of(token_type(header));
-  if (header.log.log_prob == LogProbFormat::f32 || header.log.kept_mass)
+  if (header.log.log_prob == LogProbFormat::f32 || header.log.kept_mass || header.log.old_log_prob)
     bytes = completions * std::size_t(s.T) * 4;
   if (header.log.pair_score) bytes = std::max(bytes, completions * std::size_t(s.G) * 2);
   int c = 1;

@@ -89,6 +89,7 @@ constexpr Named kWriters[] = {
     {"token", Type::u2, dense<std::uint16_t, &Record::token>},
     {"log_prob", Type::f4, masked<float, &Record::log_prob>},
     {"log_prob", Type::f2, masked<Half, &Record::log_prob>},
+    {"old_log_prob", Type::f4, masked<float, &Record::old_log_prob>},
     {"kept_mass", Type::f4, masked<float, &Record::kept_mass>},
     {"entropy", Type::f2, masked<Half, &Record::entropy>},
     {"length", Type::u2, dense<std::uint16_t, &Record::length>},

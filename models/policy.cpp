@@ -180,6 +180,7 @@ struct GradientKernel {
   ConstView3<Scalar> weight;
   View1<StatusWord> status;
   int jobs, b_first, tile_first, tile_last;
+  ConstView4<float> token_scale;
 
   KOKKOS_INLINE_FUNCTION bool exact_kl(int r) const {
     return params(r).kl_coef != 0.0 && params(r).kl_estimator == KlEstimator::exact;
@@ -192,7 +193,9 @@ struct GradientKernel {
                                              Scalar kl_value, double* sums) const {
     const LossParams& p = params(r);
     const int token = buffer.token(r, b, g, t);
-    const Scalar share = weight(r, b, g);
+    const Scalar share = token_scale.extent(0) == 0
+                             ? weight(r, b, g)
+                             : weight(r, b, g) * static_cast<Scalar>(token_scale(r, b, g, t));
     const Scalar new_log_prob = softmax.log_prob(row[token]);
     const Scalar old_log_prob = buffer.old_log_prob(r, b, g, t);
     const Scalar ref_log_prob = buffer.ref_log_prob(r, b, g, t);
@@ -364,7 +367,8 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                      const ConstView1<LossParams>& params, const RolloutBuffer& buffer,
                      const ConstView3<Scalar>& weight, const Minibatch& minibatch,
                      const View2<Scalar>& gradient, const View2<double>& sums,
-                     const View1<double>& ratio_max, const View1<StatusWord>& status) {
+                     const View1<double>& ratio_max, const View1<StatusWord>& status,
+                     const ConstView4<float>& token_scale) {
   const int R = buffer.shape.R;
   require_extents(weight, "policy_gradient", "weight", "[R,B,G]", R, buffer.shape.B,
                   buffer.shape.G);
@@ -384,7 +388,8 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                                         R * workspace.tiling.chunks,
                                         minibatch.b_first,
                                         tiles * m / micro,
-                                        tiles * (m + 1) / micro};
+                                        tiles * (m + 1) / micro,
+                                        token_scale};
     Kokkos::parallel_for("motley::models::policy_gradient",
                          tile_policy(exec, workspace.train.slots), kernel);
   }
@@ -404,7 +409,7 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
       const Exec&, const Net&, const Weights<Scalar>&, const Weights<Scalar>&,                   \
       const PolicyWorkspace<Scalar>&, const ConstView1<LossParams>&, const RolloutBuffer&,       \
       const ConstView3<Scalar>&, const Minibatch&, const View2<Scalar>&, const View2<double>&,   \
-      const View1<double>&, const View1<StatusWord>&);
+      const View1<double>&, const View1<StatusWord>&, const ConstView4<float>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

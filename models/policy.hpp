@@ -60,12 +60,14 @@ struct Minibatch {
 /// \param reference  weights of the frozen policy; read where kl is exact
 /// \param weight [R,B,G] from token_weights   \param gradient [R,N] out
 /// \param sums [R,kUpdateSums] out            \param ratio_max [R] out
+/// \param token_scale [R,B,G,T] further factor of a token's weight; empty = 1
 template <class Scalar>
 void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                      const Weights<Scalar>& reference, const PolicyWorkspace<Scalar>& workspace,
                      const ConstView1<LossParams>& params, const RolloutBuffer& buffer,
                      const ConstView3<Scalar>& weight, const Minibatch& minibatch,
                      const View2<Scalar>& gradient, const View2<double>& sums,
-                     const View1<double>& ratio_max, const View1<StatusWord>& status);
+                     const View1<double>& ratio_max, const View1<StatusWord>& status,
+                     const ConstView4<float>& token_scale = ConstView4<float>());
 
 }  // namespace motley

@@ -57,9 +57,9 @@ void init_reward_weights(const Exec& exec, const RewardNetLayout& layout,
 }
 
 template <class Scalar>
-RewardWorkspace<Scalar> make_reward_workspace(const RewardNet& net, int R, int texts, int S,
-                                              bool training) {
-  RewardWorkspace<Scalar> w;
+RewardModelWorkspace<Scalar> make_reward_model_workspace(const RewardNet& net, int R, int texts,
+                                                         int S, bool training) {
+  RewardModelWorkspace<Scalar> w;
   w.texts_per_tile = std::clamp(kTileRows / S / 2 * 2, 2, std::max(2, texts));
   const int tiles = (texts + w.texts_per_tile - 1) / w.texts_per_tile;
   TileShape shape;
@@ -132,7 +132,7 @@ struct RewardPass {
 template <class Scalar>
 struct RewardScoreKernel {
   RewardPass<Scalar> pass;
-  RewardWorkspace<Scalar> workspace;
+  RewardModelWorkspace<Scalar> workspace;
   View2<Scalar> score;
   int jobs, tiles;
 
@@ -160,7 +160,7 @@ struct RewardScoreKernel {
 
 template <class Scalar>
 void reward_scores(const Exec& exec, const RewardNet& net, const Weights<Scalar>& weights,
-                   const RewardWorkspace<Scalar>& workspace, const RewardTexts& texts,
+                   const RewardModelWorkspace<Scalar>& workspace, const RewardTexts& texts,
                    const View2<Scalar>& score) {
   const int R = static_cast<int>(texts.token.extent(0));
   const int N = static_cast<int>(texts.token.extent(1));
@@ -175,7 +175,7 @@ void reward_scores(const Exec& exec, const RewardNet& net, const Weights<Scalar>
 template <class Scalar>
 struct PreferenceKernel {
   RewardPass<Scalar> pass;
-  RewardWorkspace<Scalar> workspace;
+  RewardModelWorkspace<Scalar> workspace;
   ConstView2<float> label;
   int jobs, tiles, first_pair, pairs;
 
@@ -236,7 +236,7 @@ struct PreferenceKernel {
 
 template <class Scalar>
 void preference_gradient(const Exec& exec, const RewardNet& net, const Weights<Scalar>& weights,
-                         const RewardWorkspace<Scalar>& workspace, const RewardTexts& texts,
+                         const RewardModelWorkspace<Scalar>& workspace, const RewardTexts& texts,
                          const ConstView2<float>& label, int first_pair, int pairs,
                          const View2<Scalar>& gradient, const View1<double>& loss) {
   const int R = static_cast<int>(texts.token.extent(0));
@@ -307,15 +307,15 @@ void reward_quality(const Exec& exec, const ConstView1<RewardParams>& params,
   template void init_reward_weights<Scalar>(const Exec&, const RewardNetLayout&,                   \
                                             const ConstView1<std::uint64_t>&,                      \
                                             const Weights<Scalar>&);                               \
-  template RewardWorkspace<Scalar> make_reward_workspace<Scalar>(const RewardNet&, int, int, int,  \
-                                                                 bool);                            \
+  template RewardModelWorkspace<Scalar> make_reward_model_workspace<Scalar>(const RewardNet&, int, \
+                                                                            int, int, bool);       \
   template void reward_scores<Scalar>(const Exec&, const RewardNet&, const Weights<Scalar>&,       \
-                                      const RewardWorkspace<Scalar>&, const RewardTexts&,          \
+                                      const RewardModelWorkspace<Scalar>&, const RewardTexts&,     \
                                       const View2<Scalar>&);                                       \
   template void preference_gradient<Scalar>(const Exec&, const RewardNet&, const Weights<Scalar>&, \
-                                            const RewardWorkspace<Scalar>&, const RewardTexts&,    \
-                                            const ConstView2<float>&, int, int,                    \
-                                            const View2<Scalar>&, const View1<double>&);
+                                            const RewardModelWorkspace<Scalar>&,                   \
+                                            const RewardTexts&, const ConstView2<float>&, int,     \
+                                            int, const View2<Scalar>&, const View1<double>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

@@ -78,7 +78,7 @@ struct RewardTexts {
 };
 
 template <class Scalar>
-struct RewardWorkspace {
+struct RewardModelWorkspace {
   int texts_per_tile = 2;  ///< even
   int chunks = 0;          ///< partial gradients (training)
   TileWorkspace<Scalar> tiles;
@@ -88,13 +88,13 @@ struct RewardWorkspace {
 };
 /// \param texts  scored or trained on at once, per replica
 template <class Scalar>
-RewardWorkspace<Scalar> make_reward_workspace(const RewardNet& net, int R, int texts, int S,
-                                              bool training);
+RewardModelWorkspace<Scalar> make_reward_model_workspace(const RewardNet& net, int R, int texts,
+                                                         int S, bool training);
 
 /// Scores of all texts. \param score [R,N] out
 template <class Scalar>
 void reward_scores(const Exec& exec, const RewardNet& net, const Weights<Scalar>& weights,
-                   const RewardWorkspace<Scalar>& workspace, const RewardTexts& texts,
+                   const RewardModelWorkspace<Scalar>& workspace, const RewardTexts& texts,
                    const View2<Scalar>& score);
 
 /// Gradient of the mean Bradley-Terry loss over pairs (2k, 2k+1) of texts, k = first_pair, ..,
@@ -103,7 +103,7 @@ void reward_scores(const Exec& exec, const RewardNet& net, const Weights<Scalar>
 /// \param gradient [R,N] out   \param loss [R] out, nats per pair
 template <class Scalar>
 void preference_gradient(const Exec& exec, const RewardNet& net, const Weights<Scalar>& weights,
-                         const RewardWorkspace<Scalar>& workspace, const RewardTexts& texts,
+                         const RewardModelWorkspace<Scalar>& workspace, const RewardTexts& texts,
                          const ConstView2<float>& label, int first_pair, int pairs,
                          const View2<Scalar>& gradient, const View1<double>& loss);
 

@@ -46,14 +46,34 @@ struct RolloutKernel {
   View1<StatusWord> status;
   int jobs, jobs_per_replica, groups;
 
+  /// Prompt of place i in the list of those to sample.
+  KOKKOS_INLINE_FUNCTION int prompt_at(int r, int i) const {
+    return key.slots.extent(0) == 0 ? i : key.slots(r, i);
+  }
+
+  KOKKOS_INLINE_FUNCTION std::uint32_t item(int b, int g) const {
+    const auto B = static_cast<std::uint32_t>(out.token.extent(1));
+    const auto G = static_cast<std::uint32_t>(out.token.extent(2));
+    return (key.attempt * B + static_cast<std::uint32_t>(b)) * G + static_cast<std::uint32_t>(g);
+  }
+
+  /// What the sampler's logits of token t have that the trainer's have not.
+  KOKKOS_INLINE_FUNCTION void add_noise(int r, int b, int g, int t, Scalar* row) const {
+    const double deviation = key.sampling(r).noise_std;
+    if (deviation == 0.0) return;
+    const DrawKey draw{key.seed(r), Stream::mismatch, key.step};
+    const auto first = static_cast<std::uint32_t>(t) * static_cast<std::uint32_t>(net.vocab);
+    for (int v = 0; v < net.vocab; ++v)
+      row[v] += static_cast<Scalar>(
+          deviation * draw_normal(draw, item(b, g), first + static_cast<std::uint32_t>(v)));
+  }
+
   /// Draws token t of completion (b, g) from a row of scaled logits and records it.
   KOKKOS_INLINE_FUNCTION void record(int r, int b, int g, int t, const Scalar* row,
                                      const RowSoftmax<Scalar>& softmax, Scalar entropy) const {
-    const int G = static_cast<int>(out.token.extent(2));
     const int T = static_cast<int>(out.token.extent(3));
     const DrawKey draw{key.seed(r), key.stream, key.step};
-    const float u =
-        draw_uniform(draw, static_cast<std::uint32_t>(b * G + g), static_cast<std::uint32_t>(t));
+    const float u = draw_uniform(draw, item(b, g), static_cast<std::uint32_t>(t));
     TokenDraw drawn = draw_token(row, net.vocab, softmax, key.sampling(r), u);
     if (t < static_cast<int>(forced.extent(1)) && forced(b, t) >= 0) drawn = {forced(b, t), 1.0f};
     const Scalar log_prob = softmax.log_prob(row[drawn.token]);
@@ -69,16 +89,40 @@ struct RolloutKernel {
     }
   }
 
-  KOKKOS_INLINE_FUNCTION void clear(const Team& team, int r, int b, int nb) const {
+  KOKKOS_INLINE_FUNCTION void clear(const Team& team, int r, int b0, int nb) const {
     const int G = static_cast<int>(out.token.extent(2));
     const int T = static_cast<int>(out.token.extent(3));
     team_for(team, nb * G, T, [&](int i, int t) {
-      out.token(r, b + i / G, i % G, t) = kPad;
-      out.log_prob(r, b + i / G, i % G, t) = 0.0f;
-      out.entropy(r, b + i / G, i % G, t) = 0.0f;
-      out.kept_mass(r, b + i / G, i % G, t) = 1.0f;
+      const int b = prompt_at(r, b0 + i / G);
+      out.token(r, b, i % G, t) = kPad;
+      out.log_prob(r, b, i % G, t) = 0.0f;
+      out.entropy(r, b, i % G, t) = 0.0f;
+      out.kept_mass(r, b, i % G, t) = 1.0f;
     });
-    team_for(team, nb * G, [&](int i) { out.length(r, b + i / G, i % G) = 0; });
+    team_for(team, nb * G, [&](int i) { out.length(r, prompt_at(r, b0 + i / G), i % G) = 0; });
+  }
+
+  /// Token 0 of all completions where each has noise of its own: one prompt's logits at a time, a
+  /// copy of them for each completion.
+  KOKKOS_INLINE_FUNCTION void noisy_first_tokens(const Team& team, const Tile<Scalar>& t, int r,
+                                                 int b0, int nb) const {
+    const int G = static_cast<int>(out.token.extent(2));
+    const std::int64_t ld = net.vocab_ld();
+    const Scalar inv_temperature = static_cast<Scalar>(inverse_temperature(key.sampling(r)));
+    for (int i = 0; i < nb; ++i) {
+      const int b = prompt_at(r, b0 + i);
+      head(team, net, &weights.packed(r, 0), t.hidden, i, 1, t.logits);
+      for (int g0 = 0; g0 < G; g0 += t.shape.head_rows) {
+        const int count = g0 + t.shape.head_rows < G ? t.shape.head_rows : G - g0;
+        team_for(team, count, [&](int j) {
+          Scalar* row = t.logits + (1 + j) * ld;
+          for (int v = 0; v < net.vocab; ++v) row[v] = t.logits[v];
+          add_noise(r, b, g0 + j, 0, row);
+          const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
+          record(r, b, g0 + j, 0, row, softmax, row_entropy(row, net.vocab, softmax));
+        });
+      }
+    }
   }
 
   /// Prompt rows: every prompt of the tile at once, then token 0 of all completions.
@@ -88,9 +132,10 @@ struct RolloutKernel {
     const Scalar* packed = &weights.packed(r, 0);
     int rows = 0;
     for (int i = 0; i < nb; ++i) {
-      const int length = prompt_length(r, b0 + i);
+      const int b = prompt_at(r, b0 + i);
+      const int length = prompt_length(r, b);
       team_for(team, length, [&](int p) {
-        t.token[rows + p] = prompt(r, b0 + i, p);
+        t.token[rows + p] = prompt(r, b, p);
         t.stream[rows + p] = i;
         t.index[rows + p] = p;
       });
@@ -98,7 +143,7 @@ struct RolloutKernel {
     }
     team_for(team, nb, [&](int i) {
       t.parent[i] = -1;
-      t.length[i] = prompt_length(r, b0 + i);
+      t.length[i] = prompt_length(r, prompt_at(r, b0 + i));
       for (int g = 0; g < G; ++g) t.parent[nb + i * G + g] = i;
     });
     t.rows = rows;
@@ -107,10 +152,14 @@ struct RolloutKernel {
     // Only the last row of each prompt has a successor: move those states to the front. The target
     // is never behind its source, so increasing order is safe.
     for (int i = 0, last = -1; i < nb; ++i) {
-      last += prompt_length(r, b0 + i);
+      last += prompt_length(r, prompt_at(r, b0 + i));
       team_for(team, net.width, [&](int d) {
         t.hidden[std::int64_t{i} * net.width + d] = t.hidden[std::int64_t{last} * net.width + d];
       });
+    }
+    if (key.sampling(r).noise_std != 0.0) {
+      noisy_first_tokens(team, t, r, b0, nb);
+      return;
     }
     const Scalar inv_temperature = static_cast<Scalar>(inverse_temperature(key.sampling(r)));
     for (int first = 0; first < nb; first += t.shape.head_rows) {
@@ -120,7 +169,8 @@ struct RolloutKernel {
         Scalar* row = t.logits + std::int64_t{i} * net.vocab_ld();
         const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
         const Scalar entropy = row_entropy(row, net.vocab, softmax);
-        for (int g = 0; g < G; ++g) record(r, b0 + first + i, g, 0, row, softmax, entropy);
+        const int b = prompt_at(r, b0 + first + i);
+        for (int g = 0; g < G; ++g) record(r, b, g, 0, row, softmax, entropy);
       });
     }
   }
@@ -135,8 +185,9 @@ struct RolloutKernel {
         [&](int& count) {
           count = 0;
           for (int i = 0; i < nb * G; ++i) {
-            if (out.length(r, b0 + i / G, i % G) > 0) continue;
-            tile.token[count] = out.token(r, b0 + i / G, i % G, t - 1);
+            const int b = prompt_at(r, b0 + i / G);
+            if (out.length(r, b, i % G) > 0) continue;
+            tile.token[count] = out.token(r, b, i % G, t - 1);
             tile.stream[count] = nb + i;
             tile.index[count] = t - 1;
             ++count;
@@ -160,7 +211,9 @@ struct RolloutKernel {
          job = take_job(team, workspace.next_job.data())) {
       const int r = job / jobs_per_replica;
       const int b0 = (job % jobs_per_replica) * groups;
-      const int nb = b0 + groups < B ? groups : B - b0;
+      const int listed = key.slots.extent(0) == 0 ? B : key.num_slots(r);
+      const int nb = b0 + groups < listed ? groups : listed - b0;
+      if (nb <= 0) continue;
       const Scalar inv_temperature = static_cast<Scalar>(inverse_temperature(key.sampling(r)));
       clear(team, r, b0, nb);
       prefill(team, tile, r, b0, nb);
@@ -174,10 +227,12 @@ struct RolloutKernel {
           head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
           team_for(team, count, [&](int i) {
             Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
+            const int completion = tile.stream[first + i] - nb;
+            const int b = prompt_at(r, b0 + completion / G);
+            add_noise(r, b, completion % G, t, row);
             const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
             const Scalar entropy = row_entropy(row, net.vocab, softmax);
-            const int completion = tile.stream[first + i] - nb;
-            record(r, b0 + completion / G, completion % G, t, row, softmax, entropy);
+            record(r, b, completion % G, t, row, softmax, entropy);
           });
         }
       }
@@ -195,6 +250,7 @@ void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
   const int B = static_cast<int>(out.token.extent(1));
   const int G = static_cast<int>(out.token.extent(2));
   require_extents(prompt_length, "rollout", "prompt_length", "[R,B]", R, B);
+  if (key.slots.extent(0) > 0) require_extents(key.slots, "rollout", "slots", "[R,B]", R, B);
   const int groups = groups_per_tile(B, G);
   const int per_replica = (B + groups - 1) / groups;
   Kokkos::deep_copy(exec, workspace.next_job, 0);

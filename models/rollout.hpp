@@ -14,6 +14,9 @@ struct RolloutKey {
   ConstView1<std::uint64_t> seed;       ///< [R] the replica's own run seed
   Stream stream = Stream::sample;
   std::uint32_t step = 0;
+  std::uint32_t attempt = 0;  ///< generation batch of the step; the items of a later one follow
+  ConstView2<int> slots;      ///< [R,B] prompts to sample, in increasing order; empty = all
+  ConstView1<int> num_slots;  ///< [R] how many of them
 };
 
 /// What a rollout writes; the sampler's fields of a RolloutBuffer.
@@ -33,12 +36,14 @@ TileWorkspace<Scalar> make_rollout_workspace(const Net& net, int R, int B, int G
 
 /// Samples completions. A tile of prompts and their completions goes through all positions in one
 /// team; the prompt is computed once for its group; finished completions leave the tile. The draw
-/// of token t of completion g is at address (seed, stream, step, b * G + g, t). A completion ends
-/// with kEos or at T tokens. \param prompt [R,B,P]  \param prompt_length [R,B], at least 1 \param
-/// forced [B,K] tokens that open every completion of prompt b, negative = sample; may be empty
-/// \param status [R] receives the address of the first non-finite logits
-/// Every element of the output is written. Bits of a completion depend on nothing but its prompt,
-/// weights and address.
+/// of token t of completion g is at address (seed, stream, step, (attempt * B + b) * G + g, t).
+/// Where a replica's noise_std is not 0, every logit of the sampler (not divided by the temperature
+/// yet) receives noise_std times a normal variate at (seed, Stream::mismatch, step, the same item,
+/// t * V + token). A completion ends with kEos or at T tokens. \param prompt [R,B,P]  \param
+/// prompt_length [R,B], at least 1 \param forced [B,K] tokens that open every completion of prompt
+/// b, negative = sample; may be empty \param status [R] receives the address of the first
+/// non-finite logits Every element of the output is written, but nothing of prompts that are not
+/// among the slots. Bits of a completion depend on nothing but its prompt, weights and address.
 template <class Scalar>
 void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
              const TileWorkspace<Scalar>& workspace, const RolloutKey& key,

@@ -86,6 +86,14 @@ KOKKOS_INLINE_FUNCTION float draw_uniform(const DrawKey& key, std::uint32_t item
   return unit_float(draw_bits(key, item, position).x[0]);
 }
 
+/// Standard normal variate at an address: Box-Muller of its first two words, |value| < 6.77.
+KOKKOS_INLINE_FUNCTION double draw_normal(const DrawKey& key, std::uint32_t item,
+                                          std::uint32_t position) {
+  const Philox4 bits = draw_bits(key, item, position);
+  const double radius = Kokkos::sqrt(-2.0 * Kokkos::log((bits.x[0] + 0.5) * 0x1p-32));
+  return radius * Kokkos::cos(6.283185307179586 * (bits.x[1] * 0x1p-32));
+}
+
 /// Uniform integer in [0, n) by multiplication; bias below n / 2^32.
 KOKKOS_INLINE_FUNCTION std::uint32_t uniform_below(std::uint32_t bits, std::uint32_t n) {
   return static_cast<std::uint32_t>((std::uint64_t{bits} * n) >> 32);

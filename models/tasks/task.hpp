@@ -194,4 +194,14 @@ void sample_prompts(const Exec& exec, const PromptTable& table,
                     const View3<int>& prompt, const View2<int>& prompt_length,
                     const View2<int>& prompt_id);
 
+/// Fresh prompts for the refused slots of a step: position (attempt * B + b) of shuffled epochs of
+/// the training pool that are the step's own (Stream::resample), so that no two slots of a step are
+/// given the same prompt before the pool is exhausted. Other slots are left alone.
+/// \param attempt 1, 2, ...   \param slots [R,B], num_slots [R] as in FilterState
+void resample_prompts(const Exec& exec, const PromptTable& table,
+                      const ConstView1<std::uint64_t>& seeds, std::uint32_t step,
+                      std::uint32_t attempt, const ConstView2<int>& slots,
+                      const ConstView1<int>& num_slots, const View3<int>& prompt,
+                      const View2<int>& prompt_length, const View2<int>& prompt_id);
+
 }  // namespace motley

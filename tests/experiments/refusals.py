@@ -4,6 +4,7 @@
 usage: refusals.py MOTLEY CASE      CASE: configuration | folder | files | checkpoints
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -60,14 +61,14 @@ def refused(work, code, parts, *words, lines=1, before=()):
 def configuration(work):
     for word, parts in {
         "optim.lrr=1": ["optim.lrr (command line): unknown option", 'did you mean "optim.lr"?'],
-        "group_size=4x.y=1": ["unknown option"],
+        "group_size=4": ["unexpected word, got \"group_size=4\""],
         "rollout.group_size=0": ["rollout.group_size (command line): out of range, got 0; allowed: [1, 4096]"],
         "optim.lr=nan": ["optim.lr (command line): not a finite number, got \"nan\"; allowed: "],
         "optim.lr=inf": ["not a finite number, got \"inf\""],
         "kl.coef=1e999": ["not a finite number, got \"1e999\""],
         "rollout.group_size=1.5": ["not an integer, got \"1.5\""],
         "partition.method=clasifier": ["unknown value \"clasifier\"", 'did you mean "classifier"?'],
-        "model.heads=3": ["model.heads (command line): must divide model.width = 16, got 3"],
+        "model.heads=6": ["model.heads (command line): must divide model.width = 16, got 6"],
         "rollout.group_size=1": ["a group of 1"],
         "eval.k=1,4096": ["eval.k (command line): "],
     }.items():
@@ -120,52 +121,83 @@ def files(work):
     shutil.copytree(work / "a", broken)
     (broken / "run.h5").write_bytes(whole[: len(whole) // 2])
     for name in ("text.h5", "empty.h5", "half.h5", "tenth.h5", "absent.h5", "broken"):
-        for words in (("digest", name), ("config", "show", name), ("inspect", name, "--step", "0", "--prompt", "0"), ("eval", name)):
-            refused(work, INPUT, [name.split("/")[0]], *words)
+        for words in (("digest", name), ("config", "show", name), ("inspect", name, "--step", "0", "--prompt", "0")):
+            refused(work, INPUT, [name], *words)
     refused(work, INPUT, ["broken"], "train", "-r", "broken")
     refused(work, INPUT, ["broken"], "train", "-c", "tiny.ini", "-o", "broken")
 
 
 def rewritten(path, change):
-    """A safetensors file with another header."""
+    """Changes the header of a checkpoint and seals it again: SHA-256 of the file with zeros for its digits."""
     data = path.read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
     change(header)
-    text = json.dumps(header).encode()
+    header["__metadata__"]["payload_sha256"] = "0" * 64
+    text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+    data = struct.pack("<Q", len(text)) + text + data[8 + size :]
+    zeros = b'"payload_sha256":"' + b"0" * 64
+    seal = hashlib.sha256(data).hexdigest().encode()
+    assert data.count(zeros) == 1
+    path.write_bytes(data.replace(zeros, zeros[:-64] + seal))
+
+
+def interrupted(work, name, *words):
+    done = run("train", "-q", "-c", "tiny.ini", "-o", name, "-t", "00:00:01", "run.steps=100k", "eval.every_steps=0", *words, cwd=work)
+    if done.returncode != 75:
+        raise SystemExit(f"the run was not interrupted: exit {done.returncode}\n{done.stderr}")
+    return sorted((work / name / "checkpoints").glob("*.safetensors"))[-1]
 
 
 def checkpoints(work):
-    train(work, "-o", "a", "run.steps=12")
-    pristine = work / "a"
-    saved = sorted((pristine / "checkpoints").glob("*.safetensors"))
-    if not saved:
-        raise SystemExit("no checkpoint was written")
-    newest = saved[-1].name
+    newest = interrupted(work, "a")
 
     def version(header):
-        header["__metadata__"]["motley_checkpoint_version"] = "99"
+        header["__metadata__"]["format"] = "motley-checkpoint-9"
 
     def shape(header):
-        name = next(k for k in header if k.startswith("model.embed"))
-        header[name]["shape"] = header[name]["shape"][::-1] + [1]
+        tensor = header["model.norm.weight"]
+        other = header["model.layers.0.input_layernorm.weight"]
+        tensor["shape"], tensor["data_offsets"], header["model.embed_tokens.weight"] = (
+            header["model.embed_tokens.weight"]["shape"],
+            header["model.embed_tokens.weight"]["data_offsets"],
+            dict(other, shape=tensor["shape"], data_offsets=tensor["data_offsets"]),
+        )
 
     def missing(header):
-        header.pop("model.norm.weight")
+        header["model.renamed.weight"] = header.pop("model.norm.weight")
 
-    for name, change in (("version", version), ("shape", shape), ("missing", missing)):
+    expected = {
+        "version": (version, ["version.safetensors: unknown checkpoint format, got \"motley-checkpoint-9\"; allowed: motley-checkpoint-1"]),
+        "shape": (shape, ["tensor model.embed_tokens.weight has 16 values, expected "]),
+        "missing": (missing, ["model.norm.weight"]),
+        "same": (lambda header: None, None),
+    }
+    for name, (change, parts) in expected.items():
         copy = work / f"{name}.safetensors"
-        shutil.copy(pristine / "checkpoints" / newest, copy)
+        shutil.copy(newest, copy)
         rewritten(copy, change)
-        refused(work, INPUT, [name], "eval", copy.name)
-    cut = work / "cut.safetensors"
-    cut.write_bytes((pristine / "checkpoints" / newest).read_bytes()[:-100])
-    refused(work, INPUT, ["cut.safetensors"], "eval", "cut.safetensors")
-    # A checkpoint of a run of another shape.
-    train(work, "-o", "wide", "run.steps=4", "model.width=24", "model.ff=40")
-    refused(work, CONFIG, ["a resumed run keeps its configuration"], "train", "-r", "a", "-c", "tiny.ini", "optim.lr=1e-3")
+        if parts is None:  # the test's own seal is a valid one
+            done = run("eval", copy.name, "--samples", "4", "-k", "1", cwd=work)
+            if done.returncode != 0:
+                raise SystemExit(f"a checkpoint sealed again is refused:\n{done.stderr}")
+        else:
+            refused(work, INPUT, parts, "eval", copy.name)
+    (work / "cut.safetensors").write_bytes(newest.read_bytes()[:-100])
+    refused(work, INPUT, ["cut.safetensors: damaged checkpoint"], "eval", "cut.safetensors")
+    # A run that finds the checkpoint of a run of another shape, another format, or none that is whole.
+    wide = interrupted(work, "wide", "model.width=24", "model.ff=40")
+    for name in ("version.safetensors", "cut.safetensors", wide):
+        copy = work / "copy"
+        shutil.copytree(work / "a", copy)
+        for path in (copy / "checkpoints").iterdir():
+            path.unlink()
+        shutil.copy(work / name, copy / "checkpoints" / "step-00000004.safetensors")
+        parts = ["written by another configuration"] if name == wide else ["no usable checkpoint, got 1 damaged"]
+        refused(work, INPUT, ["copy/checkpoints", *parts], "train", "-q", "-r", "copy")
+        shutil.rmtree(copy)
+    refused(work, CONFIG, ["optim.lr (command line): a resumed run keeps its configuration"], "train", "-r", "a", "optim.lr=1e-3")
 
 
 def main():

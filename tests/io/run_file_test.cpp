@@ -21,7 +21,8 @@ using test::TemporaryFolder;
 using ::testing::HasSubstr;
 
 const Shape kShape{.R = 1, .B = 3, .G = 4, .P = 2, .T = 5, .V = 11};
-const LogOptions kEverything{.entropy = true, .pair_score = true, .kept_mass = true};
+const LogOptions kEverything{
+    .entropy = true, .pair_score = true, .kept_mass = true, .old_log_prob = true};
 
 template <class F>
 std::string error_of(F&& f, ErrorKind kind) {
@@ -81,6 +82,8 @@ void check_rollouts(const RunReader& run, const RunHeader& header, std::int64_t 
   if (header.log.log_prob != LogProbFormat::none)
     expect_close(got.log_prob, want.log_prob.data(), want,
                  header.log.log_prob == LogProbFormat::f16, "log_prob");
+  if (header.log.old_log_prob)
+    expect_close(got.old_log_prob, want.old_log_prob.data(), want, false, "old_log_prob");
   if (header.log.kept_mass)
     expect_close(got.kept_mass, want.kept_mass.data(), want, false, "kept_mass");
   if (header.log.entropy) expect_close(got.entropy, want.entropy.data(), want, true, "entropy");

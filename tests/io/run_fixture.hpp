@@ -95,7 +95,8 @@ inline void fill_record(StepRecord& record, std::int64_t step, int first_replica
   const auto real = [](std::uint32_t b) { return 4 * unit_float(b) - 2; };
   each(record.prompt_id, below(5));
   each(record.token, below(s.V));
-  for (auto* view : {&record.log_prob, &record.kept_mass, &record.entropy, &record.pair_score})
+  for (auto* view : {&record.log_prob, &record.kept_mass, &record.entropy, &record.pair_score,
+                     &record.old_log_prob})
     each(*view, real);
   each(record.length, below(s.T + 1));
   each(record.finish, below(3));
@@ -128,6 +129,7 @@ inline EvalRecord make_eval(const RunHeader& header, std::int64_t step) {
   for (auto* values : {&e.num_samples, &e.num_correct, &e.num_distinct, &e.num_distinct_correct,
                        &e.num_distinct_wrong})
     fill(*values, q, 64);
+  fill(e.quality, q, 1);
   for (auto* values : {&e.class_entropy, &e.length, &e.truncated_frac}) fill(*values, q, 1);
   for (auto* values : {&e.pass_at_k, &e.distinct_at_k, &e.coverage_at_k}) fill(*values, k, 1);
   return e;

@@ -16,7 +16,8 @@ using test::make_header;
 using test::TemporaryFolder;
 
 const Shape kShape{.R = 1, .B = 3, .G = 4, .P = 2, .T = 5, .V = 11};
-const LogOptions kEverything{.entropy = true, .pair_score = true, .kept_mass = true};
+const LogOptions kEverything{
+    .entropy = true, .pair_score = true, .kept_mass = true, .old_log_prob = true};
 
 herr_t collect(hid_t, const char* name, const H5O_info_t* info, void* out) {
   if (info->type == H5O_TYPE_DATASET)
@@ -97,8 +98,8 @@ TEST(Schema, OptionalDatasetsOnlyWhenOn) {
   };
   const std::set<std::string> plain = paths(make_header(kShape, 1)),
                               full = paths(make_header(kShape, 1, kEverything));
-  for (const char* path : {"/rollouts/entropy", "/rollouts/kept_mass", "/partition/pair_score",
-                           "/partition/rollout_b"}) {
+  for (const char* path : {"/rollouts/entropy", "/rollouts/kept_mass", "/rollouts/old_log_prob",
+                           "/partition/pair_score", "/partition/rollout_b"}) {
     EXPECT_EQ(plain.count(path), 0u) << path;
     EXPECT_EQ(full.count(path), 1u) << path;
   }

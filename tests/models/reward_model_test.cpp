@@ -98,7 +98,7 @@ struct RewardFixture {
 
 TEST(RewardModel, ScoresAreThoseOfAPlainTransformer) {
   const RewardFixture f;
-  const auto workspace = make_reward_workspace<double>(f.layout.net, 2, kN, kS, false);
+  const auto workspace = make_reward_model_workspace<double>(f.layout.net, 2, kN, kS, false);
   const View2<double> score("motley::test::score", 2, kN);
   reward_scores<double>(Exec(), f.layout.net, f.weights, workspace, f.texts, score);
   const auto host = on_host(score);
@@ -111,7 +111,7 @@ TEST(RewardModel, ScoresAreThoseOfAPlainTransformer) {
 TEST(RewardModel, LossAndGradientAreBradleyTerry) {
   const RewardFixture f;
   const int first = 3, pairs = 4;  // pairs 3, 4, 0, 1: round the end
-  const auto workspace = make_reward_workspace<double>(f.layout.net, 2, 2 * pairs, kS, true);
+  const auto workspace = make_reward_model_workspace<double>(f.layout.net, 2, 2 * pairs, kS, true);
   const View2<double> gradient("motley::test::gradient", 2, f.layout.net.size);
   const View1<double> loss("motley::test::loss", 2);
   Kokkos::deep_copy(gradient, 1e300);  // old contents do not matter

@@ -80,8 +80,7 @@ bool kokkos_kernel(const std::string& name) {
 }
 /// Views of Kokkos: team scratch of the backend, and a deep copy's scalar or unmanaged side.
 bool kokkos_view(const std::string& name) {
-  return name == "Kokkos::OpenMP::scratch_mem" || name == "Kokkos::thread_scratch" ||
-         name == "Scalar" || name == "(none)";
+  return begins(name, "Kokkos::") || name == "Scalar" || name == "(none)";
 }
 
 std::vector<std::string> faults() {
@@ -118,6 +117,12 @@ std::vector<RunConfig> packed_configs(const std::filesystem::path& cache) {
   out[1].loss.entropy_coef = 0.01;
   out[2].rollout.sampling.top_p = 0.9;
   out[3].partition.linkage = Linkage::soft;
+  out[0].filter_groups.metric = FilterMetric::shaped;
+  out[0].rollout.temperature_schedule = "cosine:0.5";
+  out[3].overlong.max_length = 6;
+  out[4].mismatch.noise_std = 0.1;
+  out[4].mismatch.correction = MismatchCorrection::tis;
+  out[5].loss.kl_placement = KlPlacement::reward;
   for (const RunConfig& c : out) EXPECT_TRUE(same_shape(c, out.front()));
   return out;
 }
@@ -179,9 +184,11 @@ TEST(KokkosTools, EveryLabelIsMotleysAndAWarmStepAllocatesNothing) {
   EXPECT_EQ(faults(), std::vector<std::string>{});
 }
 
+const char* const kForeign = "planted";
+
 void planted_kernel(const View1<double>& x) {
   Kokkos::parallel_for(
-      "planted", Kokkos::RangePolicy<Exec>(0, 3), KOKKOS_LAMBDA(const int i) { x(i) = i; });
+      kForeign, Kokkos::RangePolicy<Exec>(0, 3), KOKKOS_LAMBDA(const int i) { x(i) = i; });
 }
 
 TEST(KokkosTools, ForeignLabelsAndAllocationsAreSeen) {
