@@ -11,8 +11,8 @@ struct EvalRecord {
   std::int64_t step = 0;
   // [Q]
   std::vector<int> num_samples, num_correct, num_distinct, num_distinct_correct, num_distinct_wrong;
-  std::vector<float> class_entropy, class_entropy_correct, class_entropy_wrong, semantic_entropy,
-      vendi, distinct_n, ead, self_bleu, length, truncated_frac;
+  std::vector<float> mean_quality, class_entropy, class_entropy_correct, class_entropy_wrong,
+      semantic_entropy, vendi, distinct_n, ead, self_bleu, length, truncated_frac;
   // [K]
   std::vector<double> pass_at_k, maj_at_k, distinct_at_k, coverage_at_k, utility_at_k, maxg_at_k;
   // log.eval_samples: [Q,M,T], [Q,M]; else empty
@@ -49,6 +49,8 @@ void for_each_eval_column(Record& e, F&& f) {
   f("utility_at_k", e.utility_at_k, k, "1",
     "expected NoveltyBench utility of k draws (patience 0.8, scores 10 * quality), mean over the prompts");
   f("maxg_at_k", e.maxg_at_k, k, "1", "expected best quality of k draws, mean over the prompts");
+  f("mean_quality", e.mean_quality, prompt, "1",
+    "mean of the task's own quality, never a reward model's");
   f("class_entropy", e.class_entropy, prompt, "nat", "entropy of the classes of the completions");
   f("class_entropy_correct", e.class_entropy_correct, prompt, "nat",
     "the same among the correct completions; NaN where none");

@@ -11,6 +11,8 @@ namespace motley {
 const MetricInfo& metric_info(Metric metric) {
   static const std::array<MetricInfo, kMetrics> table = {{
       {"quality", "1", "mean quality of the step's completions"},
+      {"quality_true", "1",
+       "mean of the task's own quality; differs from quality where training sees a reward model"},
       {"reward", "1", "mean shaped reward"},
       {"reward_std", "1", "mean over groups of the deviation (ddof 1) of the shaped reward"},
       {"diversity", "1", "mean diversity before the floor"},
@@ -74,6 +76,7 @@ namespace {
 /// Terms a group adds to the replica's means. Summed over b in order by the second kernel.
 enum GroupTerm : int {
   kQuality,
+  kQualityTrue,
   kReward,
   kRewardStd,
   kDiversity,
@@ -124,6 +127,7 @@ struct GroupMetrics {
     for (int g = 0; g < G; ++g) {
       const double a = double(x.advantage(r, b, g));
       out[kQuality] += double(x.quality(r, b, g));
+      out[kQualityTrue] += double(x.quality_true(r, b, g));
       out[kReward] += double(x.reward(r, b, g));
       out[kDiversity] += double(x.diversity(r, b, g));
       out[kAdvantage] += a;
@@ -190,6 +194,7 @@ void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<
         const double n = double(B) * G;
         const auto set = [&](Metric m, double value) { values(r, static_cast<int>(m)) = value; };
         set(Metric::quality, sum[kQuality] / n);
+        set(Metric::quality_true, sum[kQualityTrue] / n);
         set(Metric::reward, sum[kReward] / n);
         set(Metric::reward_std, sum[kRewardStd] / B);
         set(Metric::diversity, sum[kDiversity] / n);

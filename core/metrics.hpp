@@ -12,6 +12,7 @@ namespace motley {
 /// docs/metrics.md.
 enum class Metric : int {
   quality,
+  quality_true,
   reward,
   reward_std,
   diversity,
@@ -73,7 +74,7 @@ const MetricInfo& metric_info(Metric metric);
 /// `generation_metrics`). One thread per
 /// replica and group, ordered sums in double.
 /// \param scratch [R,B,kGroupMetricTerms]   \param values [R,kMetrics] out
-inline constexpr int kGroupMetricTerms = 23;
+inline constexpr int kGroupMetricTerms = 24;
 void rollout_metrics(const Exec& exec, const RolloutBuffer& buffer, const View3<double>& scratch,
                      const View2<double>& values);
 

@@ -40,6 +40,8 @@ int run_pretrain(const CommandLine& line) {
                                        {"passed", r.passed},
                                        {"skill_steps", r.skill_steps},
                                        {"quality", r.quality},
+                                       {"reward_accuracy", r.reward_accuracy},
+                                       {"reward_correlation", r.reward_correlation},
                                        {"classifier_f1", r.classifier.f1},
                                        {"classifier_auroc", r.classifier.auroc},
                                        {"classifier_ece", r.classifier.ece}}
@@ -48,11 +50,16 @@ int run_pretrain(const CommandLine& line) {
     return 0;
   }
   std::printf("%s\n", describe_base(config, bases.front()).c_str());
-  for (int f = 0; f < r.families; ++f)
-    std::printf(
-        "  family %d: share %.4f, accuracy when forced %.3f at the gate, %.3f in the base\n", f,
-        r.share[static_cast<std::size_t>(f)], r.forced_skill[static_cast<std::size_t>(f)],
-        r.forced_base[static_cast<std::size_t>(f)]);
+  const auto task = make_task(config.task, {config.base_seed()});
+  for (int f = 0; f < r.families; ++f) {
+    std::printf("  %s: share %.4f", task->families()[static_cast<std::size_t>(f)].c_str(),
+                r.share[static_cast<std::size_t>(f)]);
+    if (!task->forced_prefixes().empty())
+      std::printf(", accuracy when forced %.3f at the gate, %.3f in the base",
+                  r.forced_skill[static_cast<std::size_t>(f)],
+                  r.forced_base[static_cast<std::size_t>(f)]);
+    std::printf("\n");
+  }
   std::printf("written: %s\n", bases.front().file.c_str());
   return 0;
 }
@@ -279,6 +286,7 @@ int run_eval(const CommandLine& line) {
                         {"utility_at_k", record.utility_at_k},
                         {"maxg_at_k", record.maxg_at_k},
                         {"num_distinct_correct", mean(record.num_distinct_correct)},
+                        {"quality", mean(record.mean_quality)},
                         {"class_entropy", mean(record.class_entropy)},
                         {"semantic_entropy", mean(record.semantic_entropy)},
                         {"vendi", mean(record.vendi)},
@@ -298,9 +306,10 @@ int run_eval(const CommandLine& line) {
     rows.push_back({std::to_string(config.eval.k[i]), fixed(record.pass_at_k[i], 4),
                     fixed(record.maj_at_k[i], 4), fixed(record.distinct_at_k[i], 3),
                     fixed(record.coverage_at_k[i], 3), fixed(record.utility_at_k[i], 3)});
-  std::printf("%sclass entropy %.3f nat, distinct correct classes %.2f, length %.2f tokens\n",
-              table(rows).c_str(), mean(record.class_entropy), mean(record.num_distinct_correct),
-              mean(record.length));
+  std::printf(
+      "%squality %.3f, class entropy %.3f nat, distinct correct classes %.2f, length %.2f tokens\n",
+      table(rows).c_str(), mean(record.mean_quality), mean(record.class_entropy),
+      mean(record.num_distinct_correct), mean(record.length));
   return 0;
 }
 

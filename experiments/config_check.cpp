@@ -86,6 +86,12 @@ void check_contradictions(const Configured& c, Faults& faults) {
       fault("rollout.group_size", "a group of 1 has no diversity, got 1 with diversity.shaping = ",
             name_of(x.diversity.shaping), "; allowed: at least 2, or diversity.shaping = none");
   }
+  if (const int shortest = shortest_answer(x.task); x.rollout.max_tokens < shortest)
+    fault("rollout.max_tokens", "no answer of the task ", x.task.name, " fits, got ",
+          x.rollout.max_tokens, "; allowed: at least ", shortest);
+  if (x.reward_model.width % 8 != 0)
+    fault("reward_model.width", "must be a multiple of 8 (four even heads), got ",
+          x.reward_model.width);
   if (x.model.width % x.model.heads != 0)
     fault("model.heads", "must divide model.width = ", x.model.width, ", got ", x.model.heads);
   else if (x.model.head_dim() % 2 != 0)

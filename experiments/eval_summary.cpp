@@ -37,15 +37,16 @@ void add_prompt(const EvalSettings& settings, const PromptSamples& x, int q, int
   std::vector<bool> right;
   std::vector<double> utility;
   int correct = 0, truncated = 0;
-  double tokens = 0;
+  double tokens = 0, quality = 0;
   for (std::size_t m = 0; m < x.cluster.size(); ++m) {
-    right.push_back(x.quality[m] > 0);
+    right.push_back(x.quality[m] > settings.pass_above);
     ClassTally& c = tally[x.cluster[m]];
     ++c.members;
     c.correct += right[m] ? 1 : 0;
     correct += right[m] ? 1 : 0;
     truncated += x.truncated[m] ? 1 : 0;
     tokens += static_cast<double>(x.token[m].size());
+    quality += x.quality[m];
     utility.push_back(kUtilityScale * std::clamp(x.quality[m], 0.0, 1.0));
   }
   std::vector<int> all, covered;
@@ -64,6 +65,7 @@ void add_prompt(const EvalSettings& settings, const PromptSamples& x, int q, int
   const auto put = [](std::vector<float>& column, double value) {
     column.push_back(static_cast<float>(value));
   };
+  put(e.mean_quality, quality / M);
   put(e.class_entropy, class_entropy(all));
   put(e.class_entropy_correct, d.entropy_correct);
   put(e.class_entropy_wrong, d.entropy_wrong);

@@ -18,7 +18,7 @@ inline constexpr double kUtilityScale = 10.0;
 struct PromptSamples {
   std::vector<TokenString> token;  ///< counted tokens, end token included
   std::vector<double> log_prob;    ///< ln pi of the whole sample, at the evaluation's temperature
-  std::vector<double> quality;     ///< above 0 = correct
+  std::vector<double> quality;     ///< the task's own; above EvalSettings::pass_above = correct
   std::vector<int> cluster;        ///< class by eval.partition
   std::vector<bool> truncated;
 };
@@ -28,6 +28,7 @@ struct EvalSettings {
   int ngram_n = 4;
   int vocab = 0;
   std::uint64_t seed = 0;  ///< of drawn votes, where the exact mean costs too much
+  double pass_above = 0;   ///< the task's bar: a quality above it is correct
 };
 
 /// Sets the columns of prompt q: appends to those over prompts and adds 1/Q of the prompt's value

@@ -66,7 +66,7 @@ Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, co
     sampling(r) = SamplingParams{};
     sampling(r).temperature = c.eval.temperature;
     seeds(r) = c.run.seed;
-    settings_.push_back({c.eval.k, c.eval.ngram_n, net.vocab, c.run.seed});
+    settings_.push_back({c.eval.k, c.eval.ngram_n, net.vocab, c.run.seed, task_.pass_above()});
     by_classifier_.push_back(c.eval.partition == EvalPartition::classifier);
     keep_.push_back(c.log.eval_samples);
     needs_classifier_ = needs_classifier_ || by_classifier_.back();

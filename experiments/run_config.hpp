@@ -17,6 +17,7 @@
 #include "core/shaping.hpp"
 #include "core/temperature.hpp"
 #include "models/adamw.hpp"
+#include "models/reward_model.hpp"
 #include "models/tasks/task.hpp"
 #include "models/transformer_config.hpp"
 
@@ -53,7 +54,7 @@ struct PretrainConfig {
   int steps = 1500;
   int batch = 192;
   double lr = 2e-3;
-  double min_skill = 0.6;
+  double min_skill = -1;
   Gate gate = Gate::warn;
   int gate_every = 250;
   int gate_samples = 4;
@@ -70,14 +71,14 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("pretrain.batch", c.batch, between(1, 1e6), "1", "texts per step");
   v("pretrain.lr", c.lr, Range{.low = 0, .high = 1, .low_open = true}, "1",
     "peak learning rate of the skill stage; constant after 50 warm-up steps");
-  v("pretrain.min_skill", c.min_skill, between(0, 1), "1",
-    "gate: accuracy of the second-best rare family when forced, on held-out prompts");
+  v("pretrain.min_skill", c.min_skill, between(-1, 1), "1",
+    "gate on held-out prompts: scratchpad accuracy of the second-best rare family when forced, countdown quality, ideas share of well-formed texts; -1 = the task's default");
   v("pretrain.gate", c.gate, any_value, "1", "what happens to a base policy that fails the gate");
   v("pretrain.gate_every", c.gate_every, between(1, 1e7), "1", "steps between looks at the gate");
   v("pretrain.gate_samples", c.gate_samples, between(1, 1024), "1",
     "completions per held-out prompt and family at the gate");
   v("pretrain.habit_steps", c.habit_steps, between(0, 1e7), "1",
-    "steps of each habit stage; two stages where task.rare_prior is below .02");
+    "scratchpad: steps of each habit stage; two stages where task.rare_prior is below .02");
   v("pretrain.habit_lr", c.habit_lr, Range{.low = 0, .high = 1, .low_open = true}, "1",
     "learning rate of the habit stages");
   v("pretrain.cache", c.cache, any_value, "1",
@@ -187,6 +188,7 @@ struct RunConfig {
   RolloutOptions rollout;
   PartitionParams partition;
   ClassifierConfig classifier;
+  RewardModelConfig reward_model;
   ShapingParams diversity;
   FilterParams filter_groups;
   OverlongParams overlong;
@@ -224,6 +226,7 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.rollout, v);
   describe(c.partition, v);
   describe(c.classifier, v);
+  describe(c.reward_model, v);
   describe(c.diversity, v);
   describe(c.filter_groups, v);
   describe(c.overlong, v);

@@ -42,6 +42,7 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
                                             "rollout.min_p",
                                             "partition.",
                                             "diversity.",
+                                            "reward_model.squash",
                                             "filter_groups.",
                                             "overlong.",
                                             "mismatch.",
@@ -105,8 +106,8 @@ PromptColumns prompt_columns(const Task& task, int replica) {
     out.length.push_back(length(replica, n));
     out.split.push_back(n < table.num_train ? 0 : 1);
   }
-  out.n_classes = table.num_classes;
-  out.difficulty = table.difficulty;
+  out.n_classes = table.num_classes[static_cast<std::size_t>(replica)];
+  out.difficulty = table.difficulty[static_cast<std::size_t>(replica)];
   return out;
 }
 
@@ -170,6 +171,11 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
     h.provenance.push_back({"base_share_" + family, report.share[static_cast<std::size_t>(f)]});
     h.provenance.push_back(
         {"base_forced_skill_" + family, report.forced_skill[static_cast<std::size_t>(f)]});
+  }
+  if (!task.verifiable()) {
+    h.provenance.push_back({"reward_model_accuracy", report.reward_accuracy});
+    h.provenance.push_back({"reward_model_correlation", report.reward_correlation});
+    h.provenance.push_back({"reward_model_loss", report.reward_loss});
   }
   h.provenance.push_back({"classifier_accuracy", report.classifier.accuracy});
   h.provenance.push_back({"classifier_precision", report.classifier.precision});

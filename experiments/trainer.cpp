@@ -152,7 +152,25 @@ class Batch {
       Kokkos::deep_copy(state_.classifier_weights.encoder.params, classifier);
       pack_pair_weights(exec, state_.classifier.net, state_.classifier_weights);
     }
+    if (!task_->verifiable()) load_reward_models(exec);
     exec.fence("motley::train::load_weights");
+  }
+
+  void load_reward_models(const Exec& exec) {
+    const auto weights = Kokkos::create_mirror(state_.reward_model_weights.params);
+    const auto params = Kokkos::create_mirror(state_.replicas.reward_model);
+    for (std::size_t r = 0; r < runs_.size(); ++r) {
+      MOTLEY_REQUIRE(
+          static_cast<std::int64_t>(bases_[r].reward.size()) == state_.reward_model.net.size,
+          ErrorKind::input, bases_[r].file, ": the reward model has ", bases_[r].reward.size(),
+          " numbers, expected ", state_.reward_model.net.size);
+      std::copy(bases_[r].reward.begin(), bases_[r].reward.end(), &weights(r, 0));
+      params(r) = {runs_[r].config.reward_model.squash, bases_[r].report.reward_mean,
+                   bases_[r].report.reward_deviation};
+    }
+    Kokkos::deep_copy(state_.reward_model_weights.params, weights);
+    Kokkos::deep_copy(state_.replicas.reward_model, params);
+    pack_weights(exec, state_.reward_model.net.encoder, state_.reward_model_weights);
   }
 
   void restore(std::size_t r, float* params, float* m, float* v, float* reference, int& updates) {

@@ -55,6 +55,9 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
   t.has_reference = column<int>("has_reference", configs,
                                 [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
+  t.reward_model = column<RewardParams>("reward_model", configs, [](const RunConfig& c) {
+    return RewardParams{c.reward_model.squash};
+  });
   t.temperature = column<TemperatureSchedule>("temperature", configs, temperature_schedule);
   t.filter =
       column<FilterParams>("filter", configs, [](const RunConfig& c) { return c.filter_groups; });
@@ -150,6 +153,18 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.classifier = make_pair_net_layout(first.classifier, s.shape.V, s.shape.T);
   make_partition_state(configs, s);
 
+  if (!task.verifiable()) {
+    const int S = model.max_positions;
+    const int texts = s.shape.B * s.shape.G;
+    s.reward_model = make_reward_net_layout(first.reward_model, s.shape.V, S);
+    s.reward_model_weights = make_reward_weights<float>(R, s.reward_model.net);
+    s.reward_model_workspace =
+        make_reward_model_workspace<float>(s.reward_model.net, R, texts, S, false);
+    s.reward_texts = {View3<int>("motley::step::reward_token", R, texts, S),
+                      View2<int>("motley::step::reward_length", R, texts)};
+    s.reward_score = View2<float>("motley::step::reward_score", R, texts);
+  }
+
   s.buffer = RolloutBuffer(s.shape);
   s.rollout_workspace =
       make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
@@ -211,6 +226,13 @@ std::size_t training_bytes(const TrainingState& s) {
     add(s.classifier_weights.hidden_t);
     add(s.pair_workspace.scratch);
     bytes += s.pair_workspace.tiles.bytes();
+  }
+  if (!s.task->verifiable()) {
+    add(s.reward_model_weights.params);
+    add(s.reward_model_weights.packed);
+    add(s.reward_model_workspace.scratch);
+    add(s.reward_texts.token);
+    bytes += s.reward_model_workspace.tiles.bytes();
   }
   bytes += s.cluster_workspace.bytes();
   for (const CarriedState& carried : s.carried) add(carried.values);

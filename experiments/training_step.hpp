@@ -35,6 +35,7 @@ struct ReplicaTable {
   View1<FilterParams> filter;              // [R]
   View1<OverlongParams> overlong;          // [R]
   View1<MismatchParams> mismatch;          // [R]
+  View1<RewardParams> reward_model;        // [R] mean and deviation are set with the weights
 };
 ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 
@@ -71,6 +72,8 @@ struct TrainingState {
   AdamState<float> adam;
   PairNetLayout classifier;
   PairWeights<float> classifier_weights;
+  RewardNetLayout reward_model;  // of tasks that are not verifiable
+  Weights<float> reward_model_weights;
 
   RolloutBuffer buffer;
   TileWorkspace<float> rollout_workspace;
@@ -81,6 +84,9 @@ struct TrainingState {
   RewardWorkspace reward_workspace;
   bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
   View1<int> negative_products;     // [R] of this step, `count_negative_products`
+  RewardModelWorkspace<float> reward_model_workspace;
+  RewardTexts reward_texts;   // [R,B*G,P+T]
+  View2<float> reward_score;  // [R,B*G]
   View3<int> member;                // [R,B,G]
   View3<float> token_weight;        // [R,B,G]
   View4<float> token_scale;         // [R,B,G,T] importance weights; empty unless any_correction
@@ -115,6 +121,10 @@ inline bool moves_reference(const LossParams& p) {
 /// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and
 /// copies what is logged into `record`. \throws Error(numeric) naming replica and address
 void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
+
+/// Quality and classes of the completions in the buffer: `quality_true` by the task, `quality` the
+/// same or, where the task is not verifiable, by the reward model.
+void score_completions(const Exec& exec, TrainingState& state);
 
 class StageTimer;
 

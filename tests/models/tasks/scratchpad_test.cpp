@@ -29,7 +29,9 @@ CorpusBatch corpus_of(const Task& task, int R, int N, const CorpusParams& params
                       const std::vector<std::uint64_t>& seeds, bool held_out, int same) {
   CorpusBatch b{View3<int>("motley::test::token", R, N, task.max_prompt() + task.max_completion()),
                 View2<int>("motley::test::prompt_length", R, N),
-                View2<int>("motley::test::length", R, N), View2<int>("motley::test::class", R, N)};
+                View2<int>("motley::test::length", R, N),
+                View2<int>("motley::test::class", R, N),
+                {}};
   std::vector<CorpusParams> table(static_cast<std::size_t>(R), params);
   for (std::size_t r = 0; r < table.size(); ++r) table[r].seed = seeds[r];
   task.corpus(Exec(), device(table), Stream::corpus, 5, held_out, same, b);
@@ -190,7 +192,7 @@ TEST(Scratchpad, RefusesTooFewPrompts) {
   } catch (const Error& error) {
     EXPECT_EQ(
         std::string(error.what()),
-        "task.name: unknown task \"scratchpat\"; allowed: scratchpad; did you mean \"scratchpad\"?");
+        "task.name: unknown task \"scratchpat\"; allowed: scratchpad, countdown, ideas; did you mean \"scratchpad\"?");
   }
 }
 
