@@ -32,8 +32,9 @@ struct RolloutBuffer {
   View4<float> old_log_prob;  // [R,B,G,T]
   View4<float> ref_log_prob;  // [R,B,G,T]
   // written by score
-  View3<float> quality;  // [R,B,G]
-  View3<int> class_id;   // [R,B,G]
+  View3<float> quality;       // [R,B,G]
+  View3<float> quality_true;  // [R,B,G]
+  View3<int> class_id;        // [R,B,G]
   // written by pair_scores and partition
   View4<float> pair_score;  // [R,B,G,G]
   View3<int> cluster;       // [R,B,G]
@@ -76,6 +77,8 @@ void for_each_field(Buffer& b, F&& f) {
   f("ref_log_prob", b.ref_log_prob, "R,B,G,T", "nat", "score_tokens",
     "log-probability under the frozen reference policy; 0 unless a replica has kl.coef > 0");
   f("quality", b.quality, "R,B,G", "1", "score", "the task's raw score");
+  f("quality_true", b.quality_true, "R,B,G", "1", "score",
+    "the task's own quality: differs from quality where training sees a reward model");
   f("class_id", b.class_id, "R,B,G", "1", "score",
     "ground-truth semantic class where the task knows it, else -1");
   f("pair_score", b.pair_score, "R,B,G,G", "1", "pair_scores",

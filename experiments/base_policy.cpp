@@ -9,6 +9,7 @@
 #include "experiments/pretrain.hpp"
 #include "io/checkpoint.hpp"
 #include "io/digest.hpp"
+#include "io/lock.hpp"
 
 namespace motley {
 
@@ -17,7 +18,8 @@ namespace {
 /// Keys that decide a base policy and its classifier.
 bool decides_base(const std::string& key) {
   if (key == "pretrain.cache" || key == "pretrain.seed" || key == "pretrain.gate") return false;
-  for (const char* section : {"task.", "model.", "pretrain.", "classifier."})
+  if (key == "reward_model.squash") return false;
+  for (const char* section : {"task.", "model.", "pretrain.", "classifier.", "reward_model."})
     if (key.rfind(section, 0) == 0) return true;
   return false;
 }
@@ -42,6 +44,11 @@ void for_each_value(Report& r, F&& f) {
   f("quality", r.quality);
   f("skill", r.skill);
   f("passed", r.passed);
+  f("reward.accuracy", r.reward_accuracy);
+  f("reward.correlation", r.reward_correlation);
+  f("reward.loss", r.reward_loss);
+  f("reward.mean", r.reward_mean);
+  f("reward.deviation", r.reward_deviation);
   f("classifier.accuracy", r.classifier.accuracy);
   f("classifier.precision", r.classifier.precision);
   f("classifier.recall", r.classifier.recall);
@@ -69,6 +76,10 @@ void store(const RunConfig& config, BasePolicy& base) {
       Tensor::from_floats("policy", {static_cast<std::int64_t>(base.policy.size())}, base.policy));
   checkpoint.tensors.push_back(Tensor::from_floats(
       "classifier", {static_cast<std::int64_t>(base.classifier.size())}, base.classifier));
+  if (!base.reward.empty())
+    checkpoint.tensors.push_back(Tensor::from_floats(
+        "reward", {static_cast<std::int64_t>(base.reward.size())}, base.reward));
+  checkpoint.meta["reward_model"] = base.reward.empty() ? "no" : "yes";
   const auto folder = cache_file(config, base.key);
   base.file = (folder / save_checkpoint(folder, checkpoint, 1).file).string();
 }
@@ -84,6 +95,8 @@ bool load(const RunConfig& config, const std::string& key, BasePolicy& base, con
     base.file = (cache_file(config, key) / found->file).string();
     base.policy = checkpoint.tensor("policy").floats();
     base.classifier = checkpoint.tensor("classifier").floats();
+    if (checkpoint.text("reward_model") == "yes")
+      base.reward = checkpoint.tensor("reward").floats();
     for_each_value(base.report, [&](const std::string& name, auto& value) {
       value =
           static_cast<std::decay_t<decltype(value)>>(std::stod(checkpoint.text("report." + name)));
@@ -114,6 +127,16 @@ std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, cons
     BasePolicy& base = known[key];
     if (!load(config, key, base, say)) missing.push_back(config);
   }
+  // Processes of one sweep want the same bases: the first makes them, the others find them made.
+  // Locks are taken in the order of the keys, so that no two wait for each other.
+  std::map<std::string, RunConfig> wanted;
+  for (const RunConfig& config : missing) wanted.emplace(base_key(config), config);
+  std::vector<TurnLock> turns;
+  for (const auto& [key, config] : wanted) turns.emplace_back(cache_file(config, key));
+  std::erase_if(missing, [&](const RunConfig& config) {
+    const std::string key = base_key(config);
+    return load(config, key, known.at(key), say);
+  });
   if (!missing.empty()) {
     say(concat("pretrain: ", missing.size(), " base polic", missing.size() == 1 ? "y" : "ies",
                " to train (then cached in ", configs.front().pretrain.cache, ")"));
@@ -130,22 +153,34 @@ std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, cons
     MOTLEY_REQUIRE(report.passed || config.pretrain.gate != Gate::refuse, ErrorKind::refused,
                    "pretrain.gate: the base policy of seed ", config.base_seed(), " has skill ",
                    report.skill, " after ", report.skill_steps,
-                   " steps; allowed: at least pretrain.min_skill = ", config.pretrain.min_skill,
-                   "; raise pretrain.steps or set pretrain.gate = warn");
+                   " steps, which does not pass pretrain.min_skill = ", config.pretrain.min_skill,
+                   " (-1 = the task's default); raise pretrain.steps or set pretrain.gate = warn");
   }
   return out;
 }
 
+double lowest_skill(const RunConfig& config, const Task& task) {
+  return config.pretrain.min_skill >= 0 ? config.pretrain.min_skill : task.gate().low;
+}
+
 std::string describe_base(const RunConfig& config, const BasePolicy& base) {
   const BaseReport& r = base.report;
-  char text[320];
-  std::snprintf(
-      text, sizeof text,
-      "base seed %llu: skill %.3f (%s, %d steps), quality %.3f, rare share %.4f %.4f %.4f, classifier F1 %.4f AUROC %.4f ECE %.4f",
-      static_cast<unsigned long long>(config.base_seed()), r.skill,
-      r.passed ? "passes" : "FAILS THE GATE", r.skill_steps, r.quality, r.share[1], r.share[2],
-      r.share[3], r.classifier.f1, r.classifier.auroc, r.classifier.ece);
-  return text;
+  const auto digits = [](const char* format, double x) {
+    char text[40];
+    std::snprintf(text, sizeof text, format, x);
+    return std::string(text);
+  };
+  std::string out = concat("base seed ", config.base_seed(), ": skill ", digits("%.3f", r.skill),
+                           " (", r.passed ? "passes" : "FAILS THE GATE", ", ", r.skill_steps,
+                           " steps), quality ", digits("%.3f", r.quality));
+  if (r.families > 1) out += ", rare share";
+  for (int f = 1; f < r.families; ++f) out += digits(" %.4f", r.share[static_cast<std::size_t>(f)]);
+  if (!base.reward.empty())
+    out += concat(", reward model accuracy ", digits("%.3f", r.reward_accuracy), " correlation ",
+                  digits("%.3f", r.reward_correlation));
+  return out + concat(", classifier F1 ", digits("%.4f", r.classifier.f1), " AUROC ",
+                      digits("%.4f", r.classifier.auroc), " ECE ",
+                      digits("%.4f", r.classifier.ece));
 }
 
 }  // namespace motley

@@ -26,9 +26,14 @@ struct BaseReport {
       forced_skill{};  ///< accuracy of each family when forced, at the gate
   std::array<double, kMaxFamilies> forced_base{};  ///< the same after the habit stages
   std::array<double, kMaxFamilies> share{};        ///< share of each family in free samples
-  double quality = 0;      ///< mean quality of free samples on held-out prompts
-  double skill = 0;        ///< accuracy of the second-best rare family when forced, at the gate
-  bool passed = false;     ///< skill >= pretrain.min_skill
+  double quality = 0;             ///< mean quality of free samples on held-out prompts
+  double skill = 0;               ///< what the task's gate measures (SkillGate), at the gate
+  bool passed = false;            ///< skill between pretrain.min_skill and the task's upper bound
+  double reward_accuracy = 0;     ///< of the reward model on held-out pairs, judge without noise
+  double reward_correlation = 0;  ///< with the judge over uniform texts of held-out prompts
+  double reward_loss = 0;         ///< nats per pair at the end of its training
+  double reward_mean = 0;         ///< of its scores over the training texts
+  double reward_deviation = 1;
   PairQuality classifier;  ///< on held-out prompts
 };
 
@@ -37,8 +42,12 @@ struct BasePolicy {
   std::string file;               ///< where it is cached
   std::vector<float> policy;      ///< [N] of the policy's arena
   std::vector<float> classifier;  ///< [N] of the classifier's arena
+  std::vector<float> reward;      ///< [N] of the reward model's arena; empty where there is none
   BaseReport report;
 };
+
+/// Lowest skill that passes: pretrain.min_skill or the task's own.
+double lowest_skill(const RunConfig& config, const Task& task);
 
 /// SHA-256 of what decides the base of a run.
 std::string base_key(const RunConfig& config);

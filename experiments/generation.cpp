@@ -20,7 +20,7 @@ void score_and_shape(const Exec& exec, TrainingState& s, std::uint32_t step,
                x.old_log_prob);
 
   timer.stage("motley::step::score", &StepTiming::score_s);
-  s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality, x.class_id);
+  score_completions(exec, s);
 
   shaping_stages(exec, s, step, timer);
 }
@@ -37,6 +37,19 @@ bool refuse_groups(const Exec& exec, TrainingState& s, int attempt, StageTimer& 
 }
 
 }  // namespace
+
+void score_completions(const Exec& exec, TrainingState& s) {
+  RolloutBuffer& x = s.buffer;
+  s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality_true, x.class_id);
+  if (s.task->verifiable()) {
+    Kokkos::deep_copy(exec, x.quality, x.quality_true);
+    return;
+  }
+  reward_texts(exec, x.prompt, x.prompt_length, x.token, x.length, s.reward_texts);
+  reward_scores(exec, s.reward_model.net, s.reward_model_weights, s.reward_model_workspace,
+                s.reward_texts, s.reward_score);
+  reward_quality(exec, s.replicas.reward_model, s.reward_score, x.quality, s.status);
+}
 
 void begin_step(const Exec& exec, TrainingState& s, std::uint32_t step) {
   if (s.any_schedule)

@@ -6,6 +6,7 @@
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/pair_training.hpp"
+#include "experiments/reward_training.hpp"
 #include "models/adamw.hpp"
 #include "models/rollout.hpp"
 #include "models/supervised.hpp"
@@ -17,6 +18,13 @@ namespace {
 constexpr int kWarmup = 50;
 /// Texts of different stages stand at different steps of one stream.
 constexpr std::uint32_t kStageStride = 1u << 24;
+
+template <class View>
+auto on_host(const View& view) {
+  const auto host = Kokkos::create_mirror(view);
+  Kokkos::deep_copy(host, view);
+  return host;
+}
 
 class Pretrainer {
  public:
@@ -60,17 +68,21 @@ class Pretrainer {
                  static_cast<std::uint32_t>(Stream::init), weights_.params);
     pack_weights(exec_, layout_.net, weights_);
     skill_stage();
-    const double prior = first_.task.rare_prior;
-    // Two steps down to a very rare prior, as science would have it: the habit first, then its
-    // depth.
-    habit_stage(1, std::max(prior, 0.02));
-    if (prior < 0.02) habit_stage(2, prior);
-    for (int f = 0; f < reports_.front().families; ++f) measure(f, &BaseReport::forced_base);
+    if (forced()) {
+      const double prior = first_.task.rare_prior;
+      // Two steps down to a very rare prior, as science would have it: the habit first, then its
+      // depth.
+      habit_stage(1, std::max(prior, 0.02));
+      if (prior < 0.02) habit_stage(2, prior);
+      for (int f = 0; f < reports_.front().families; ++f) measure(f, &BaseReport::forced_base);
+    }
     measure_free();
     return collect();
   }
 
  private:
+  bool forced() const { return task_->gate().measure == GateMeasure::forced; }
+
   template <class T>
   static void copy_in(const View1<T>& view, const std::vector<T>& values) {
     const auto host = Kokkos::create_mirror(view);
@@ -111,8 +123,7 @@ class Pretrainer {
       const int done = step + 1;
       if (done % p.gate_every != 0 && done != p.steps) continue;
       exec_.fence("motley::pretrain::gate");
-      for (int f = 0; f < reports_.front().families; ++f)
-        measure(f, &BaseReport::forced_skill, &active);
+      measure_skill(active);
       const auto loss = Kokkos::create_mirror_view(loss_);
       Kokkos::deep_copy(loss, loss_);
       int passed = 0;
@@ -122,13 +133,9 @@ class Pretrainer {
         if (active[static_cast<std::size_t>(r)] != 0) {
           report.skill_steps = done;
           report.skill_loss = loss(r);
-          std::vector<double> rare(report.forced_skill.begin() + 1,
-                                   report.forced_skill.begin() + report.families);
-          std::sort(rare.rbegin(), rare.rend());
-          // Two ways must be mastered: with one alone there is nothing for diversity to keep.
-          report.skill = rare.size() > 1 ? rare[1] : rare[0];
-          report.passed = report.skill >= configs_[static_cast<std::size_t>(r)].pretrain.min_skill;
-          if (report.passed) active[static_cast<std::size_t>(r)] = 0;
+          const double low = lowest_skill(configs_[static_cast<std::size_t>(r)], *task_);
+          report.passed = report.skill >= low && report.skill <= task_->gate().high;
+          if (report.skill >= low) active[static_cast<std::size_t>(r)] = 0;
         }
         passed += report.passed ? 1 : 0;
         worst = std::min(worst, report.skill);
@@ -137,6 +144,37 @@ class Pretrainer {
       say_(concat("pretrain: skill step ", done, "/", p.steps, ", ", passed, " of ", R_,
                   " base policies pass the gate, lowest skill ", std::round(worst * 1000) / 1000));
       if (passed == R_) break;
+    }
+  }
+
+  /// Fills `skill` of the replicas in `active` with what the task's gate measures.
+  void measure_skill(const std::vector<int>& active) {
+    if (forced()) {
+      for (int f = 0; f < reports_.front().families; ++f)
+        measure(f, &BaseReport::forced_skill, &active);
+      for (std::size_t r = 0; r < active.size(); ++r) {
+        if (active[r] == 0) continue;
+        BaseReport& report = reports_[r];
+        std::vector<double> rare(report.forced_skill.begin() + 1,
+                                 report.forced_skill.begin() + report.families);
+        std::sort(rare.rbegin(), rare.rend());
+        // Two ways must be mastered: with one alone there is nothing for diversity to keep.
+        report.skill = rare.size() > 1 ? rare[1] : rare[0];
+      }
+      return;
+    }
+    sample_held_out(first_.pretrain.gate_samples, -1, 0);
+    const bool by_quality = task_->gate().measure == GateMeasure::quality;
+    const auto quality = on_host(samples_.quality);
+    const auto class_id = on_host(samples_.class_id);
+    for (int r = 0; r < R_; ++r) {
+      if (active[static_cast<std::size_t>(r)] == 0) continue;
+      double sum = 0;
+      for (int q = 0; q < samples_.shape.B; ++q)
+        for (int g = 0; g < samples_.shape.G; ++g)
+          sum += by_quality ? double(quality(r, q, g))
+                            : (task_->family_of(class_id(r, q, g)) >= 0 ? 1.0 : 0.0);
+      reports_[static_cast<std::size_t>(r)].skill = sum / (samples_.shape.B * samples_.shape.G);
     }
   }
 
@@ -217,6 +255,9 @@ class Pretrainer {
     std::vector<PairQuality> quality;
     const std::vector<std::vector<float>> classifiers =
         train_pair_classifiers(configs_, *task_, seeds_, quality, say_);
+    std::vector<std::vector<float>> rewards(configs_.size());
+    if (!task_->verifiable())
+      rewards = train_reward_models(configs_, *task_, seeds_, reports_, say_);
     const auto params = Kokkos::create_mirror_view(weights_.params);
     Kokkos::deep_copy(params, weights_.params);
     std::vector<BasePolicy> out(configs_.size());
@@ -224,6 +265,7 @@ class Pretrainer {
       out[r].key = base_key(configs_[r]);
       out[r].policy.assign(&params(r, 0), &params(r, 0) + layout_.net.size);
       out[r].classifier = classifiers[r];
+      out[r].reward = rewards[r];
       out[r].report = reports_[r];
       out[r].report.classifier = quality[r];
     }

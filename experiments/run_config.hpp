@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/advantage.hpp"
+#include "core/entropy_control.hpp"
 #include "core/filter_groups.hpp"
 #include "core/mismatch.hpp"
 #include "core/objective.hpp"
@@ -16,6 +17,7 @@
 #include "core/shaping.hpp"
 #include "core/temperature.hpp"
 #include "models/adamw.hpp"
+#include "models/reward_model.hpp"
 #include "models/tasks/task.hpp"
 #include "models/transformer_config.hpp"
 
@@ -52,7 +54,7 @@ struct PretrainConfig {
   int steps = 1500;
   int batch = 192;
   double lr = 2e-3;
-  double min_skill = 0.6;
+  double min_skill = -1;
   Gate gate = Gate::warn;
   int gate_every = 250;
   int gate_samples = 4;
@@ -69,14 +71,14 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("pretrain.batch", c.batch, between(1, 1e6), "1", "texts per step");
   v("pretrain.lr", c.lr, Range{.low = 0, .high = 1, .low_open = true}, "1",
     "peak learning rate of the skill stage; constant after 50 warm-up steps");
-  v("pretrain.min_skill", c.min_skill, between(0, 1), "1",
-    "gate: accuracy of the second-best rare family when forced, on held-out prompts");
+  v("pretrain.min_skill", c.min_skill, between(-1, 1), "1",
+    "gate on held-out prompts: scratchpad accuracy of the second-best rare family when forced, countdown quality, ideas share of well-formed texts; -1 = the task's default");
   v("pretrain.gate", c.gate, any_value, "1", "what happens to a base policy that fails the gate");
   v("pretrain.gate_every", c.gate_every, between(1, 1e7), "1", "steps between looks at the gate");
   v("pretrain.gate_samples", c.gate_samples, between(1, 1024), "1",
     "completions per held-out prompt and family at the gate");
   v("pretrain.habit_steps", c.habit_steps, between(0, 1e7), "1",
-    "steps of each habit stage; two stages where task.rare_prior is below .02");
+    "scratchpad: steps of each habit stage; two stages where task.rare_prior is below .02");
   v("pretrain.habit_lr", c.habit_lr, Range{.low = 0, .high = 1, .low_open = true}, "1",
     "learning rate of the habit stages");
   v("pretrain.cache", c.cache, any_value, "1",
@@ -120,6 +122,8 @@ struct LogConfig {
   std::string log_prob = "f32";
   bool entropy = false;
   bool pair_score = false;
+  std::string diagnostics = "none";
+  bool eval_samples = false;
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, LogConfig> {
@@ -129,6 +133,10 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
     "precision of logged log-probabilities");
   v("log.entropy", c.entropy, any_value, "1", "log the entropy of every token");
   v("log.pair_score", c.pair_score, any_value, "1", "log the score of every pair");
+  v("log.diagnostics", c.diagnostics, any_value, "1",
+    "which steps measure /diagnostics, at the cost of some seven more passes: every:N or none");
+  v("log.eval_samples", c.eval_samples, any_value, "1",
+    "log tokens, quality and classes of every evaluation sample");
 }
 
 struct CheckpointConfig {
@@ -145,11 +153,20 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("checkpoint.keep", c.keep, between(1, 1e6), "1", "checkpoints kept");
 }
 
+/// What counts as distinct in an evaluation.
+enum class EvalPartition : int { oracle, classifier };
+template <>
+struct EnumNames<EvalPartition> {
+  static constexpr std::array<std::string_view, 2> names = {"oracle", "classifier"};
+};
+
 struct EvalConfig {
   int every_steps = 50;
   int samples = 64;
   std::vector<int> k = {1, 4, 16, 64};
   double temperature = 1.0;
+  EvalPartition partition = EvalPartition::oracle;
+  int ngram_n = 4;
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, EvalConfig> {
@@ -158,6 +175,9 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("eval.samples", c.samples, between(1, 65535), "1", "completions per held-out prompt");
   v("eval.k", c.k, between(1, 65535), "1", "the k of pass@k, a list");
   v("eval.temperature", c.temperature, between(0, 100), "1", "temperature of evaluation");
+  v("eval.partition", c.partition, any_value, "1",
+    "what counts as distinct: the task's classes, or the pair classifier with greedy_first linkage");
+  v("eval.ngram_n", c.ngram_n, between(1, 8), "token", "n of distinct_n");
 }
 
 struct RunConfig {
@@ -168,12 +188,14 @@ struct RunConfig {
   RolloutOptions rollout;
   PartitionParams partition;
   ClassifierConfig classifier;
+  RewardModelConfig reward_model;
   ShapingParams diversity;
   FilterParams filter_groups;
   OverlongParams overlong;
   MismatchParams mismatch;
   AdvantageParams advantage;
   LossParams loss;
+  EntropyParams entropy;
   UpdateOptions update;
   OptimConfig optim;
   LogConfig log;
@@ -204,12 +226,14 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.rollout, v);
   describe(c.partition, v);
   describe(c.classifier, v);
+  describe(c.reward_model, v);
   describe(c.diversity, v);
   describe(c.filter_groups, v);
   describe(c.overlong, v);
   describe(c.mismatch, v);
   describe(c.advantage, v);
   describe(c.loss, v);
+  describe(c.entropy, v);
   describe(c.update, v);
   describe(c.optim, v);
   describe(c.log, v);

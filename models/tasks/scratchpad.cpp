@@ -16,6 +16,7 @@
 
 #include "core/base/error.hpp"
 #include "core/rollout.hpp"
+#include "models/tasks/draws.hpp"
 #include "models/tasks/task.hpp"
 
 namespace motley {
@@ -74,18 +75,6 @@ struct Grammar {
       if (2 * i + 1 < n) total += digits[2 * i + 1] - 2;
     }
     return digit(total % m);
-  }
-};
-
-/// Uniform draws of one text in the order they are asked for.
-struct Draws {
-  DrawKey key;
-  std::uint32_t item;
-  std::uint32_t next = 0;
-  KOKKOS_INLINE_FUNCTION float uniform() { return draw_uniform(key, item, next++); }
-  KOKKOS_INLINE_FUNCTION int below(int n) {
-    return static_cast<int>(
-        uniform_below(draw_bits(key, item, next++).x[0], static_cast<std::uint32_t>(n)));
   }
 };
 
@@ -170,8 +159,9 @@ void Scratchpad::draw_pool(const TaskConfig& config, const std::vector<std::uint
   prompts_.num_eval = eval;
   prompts_.token = View3<int>("motley::task::prompt", R, N, n);
   prompts_.length = View2<int>("motley::task::prompt_length", R, N);
-  prompts_.num_classes.assign(static_cast<std::size_t>(N), kFamilies);
-  prompts_.difficulty.assign(static_cast<std::size_t>(N), 0.0f);
+  prompts_.num_classes.assign(seeds.size(),
+                              std::vector<int>(static_cast<std::size_t>(N), kFamilies));
+  prompts_.difficulty.assign(seeds.size(), std::vector<float>(static_cast<std::size_t>(N), 0.0f));
   held_out_ = View2<int>("motley::task::held_out", R, all);
   Kokkos::deep_copy(prompts_.length, n);
   auto token = Kokkos::create_mirror(prompts_.token);

@@ -25,20 +25,30 @@ struct TaskConfig {
   int digits = 5;
   double skew = 0.6;
   double rare_prior = 0.007;
+  double hard_prior = 0.17;
+  std::string key = "full";
+  bool gem = false;
   int train_prompts = 0;  ///< 0 = the task's default
   int eval_prompts = 0;   ///< 0 = the task's default
 };
 
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, TaskConfig> {
-  v("task.name", c.name, OneOf{{"scratchpad"}}, "1", "the task");
+  v("task.name", c.name, OneOf{{"scratchpad", "countdown", "ideas"}}, "1", "the task");
   v("task.modulus", c.modulus, between(2, 10), "1",
-    "answers are sums of the digits modulo this; 2 = parity");
-  v("task.digits", c.digits, between(2, 32), "token", "digits of a prompt, each below the modulus");
+    "scratchpad: answers are sums of the digits modulo this; 2 = parity");
+  v("task.digits", c.digits, between(2, 32), "token",
+    "scratchpad: digits of a prompt, each below the modulus");
   v("task.skew", c.skew, between(0, 1), "1",
-    "share of training prompts whose answer is 0: what the habit can earn");
+    "scratchpad: share of training prompts whose answer is 0: what the habit can earn");
   v("task.rare_prior", c.rare_prior, Range{.low = 0, .high = 0.33, .low_open = true}, "1",
-    "prior of each of the three scratchpad families in the base policy");
+    "scratchpad: prior of each of the three working families in the base policy");
+  v("task.hard_prior", c.hard_prior, between(0, 1), "1",
+    "countdown: weight of x and / together among the operators of the base policy");
+  v("task.key", c.key, OneOf{{"full", "plot"}}, "1",
+    "ideas: what makes two texts one idea: all four slots, or event and twist alone");
+  v("task.gem", c.gem, any_value, "1",
+    "ideas: the judge passes only a few rare plots per group of themes");
   v("task.train_prompts", c.train_prompts, between(0, 1e6), "1",
     "size of the training pool; 0 = the task's default");
   v("task.eval_prompts", c.eval_prompts, between(0, 1e5), "1",
@@ -60,20 +70,23 @@ struct PromptTable {
   int num_eval = 0;
   View3<int> token;   ///< [R,N,P] left-aligned, kPad after the end
   View2<int> length;  ///< [R,N]
-  std::vector<int>
-      num_classes;  ///< [N] true number of semantic classes of a *correct* answer, -1 unknown
-  std::vector<float> difficulty;  ///< [N] the task's own scale
+  /// [R][N] true number of semantic classes of a *correct* answer, -1 unknown
+  std::vector<std::vector<int>> num_classes;
+  std::vector<std::vector<float>> difficulty;  ///< [R][N] the task's own scale
   int size() const { return num_train + num_eval; }
 };
 
 /// Mixture from which a pretraining text is drawn, per replica.
 struct CorpusParams {
   std::uint64_t seed = 0;     ///< the replica's own
-  double share[8] = {};       ///< of the task's families, in the task's order; sums to 1
+  double share[8] = {};       ///< of the task's families (countdown: operators); sums to 1
   double habit_guess = 0.8;   ///< probability that the habit answers its favourite
   double filler = 0.25;       ///< probability of each surface filler
   double wrong_answer = 0.0;  ///< probability that the answer is replaced by a random one
   double malformed = 0.0;     ///< probability that the text is cut or scrambled
+  /// Above 0: the probability that a text retells one of two meanings which the texts of a prompt
+  /// share, in other words (tasks without a few fixed answers; for pairs of the classifier).
+  double retold = 0.0;
 };
 
 /// A batch of supervised texts: prompt then completion in one row.
@@ -82,6 +95,20 @@ struct CorpusBatch {
   View2<int> prompt_length;  ///< [R,N]
   View2<int> length;         ///< [R,N] prompt + completion, end token included
   View2<int> class_id;       ///< [R,N] ground-truth class of the completion
+  View2<float> utility;  ///< [R,N] what a judge compares texts by; empty = not asked for, and in
+                         ///< tasks without a judge
+};
+
+/// What the skill gate of pretraining measures on held-out prompts.
+enum class GateMeasure {
+  forced,       ///< accuracy of the second-best rare family when its first tokens are forced
+  quality,      ///< mean quality of free samples
+  well_formed,  ///< share of free samples that parse
+};
+struct SkillGate {
+  GateMeasure measure = GateMeasure::forced;
+  double low = 0.6;   ///< where pretrain.min_skill leaves it to the task
+  double high = 1.0;  ///< a base above it leaves nothing to learn and fails
 };
 
 class Task {
@@ -95,12 +122,19 @@ class Task {
   int max_completion() const {
     return max_completion_;
   }  ///< smallest T that holds every correct answer
-  /// Families of completions, e.g. {"direct","forward","backward","pairs"}; first = the habit.
+  /// Families of completions, e.g. {"direct","forward","backward","pairs"}; first = the habit. At
+  /// most 8.
   const std::vector<std::string>& families() const { return families_; }
   /// Text of a ground-truth class, e.g. "forward 3"; "invalid" for malformed completions.
   virtual std::string class_name(int class_id) const = 0;
   /// Family of a class, or -1 for malformed. For tables; host only.
   virtual int family_of(int class_id) const = 0;
+
+  /// A completion passes when its quality is above this.
+  virtual double pass_above() const { return 0.0; }
+  /// May training see the quality? If not, it sees a reward model's (models/reward_model.hpp).
+  virtual bool verifiable() const { return true; }
+  virtual SkillGate gate() const { return {}; }
 
   /// Quality in [0,1] and ground-truth class of every completion; malformed ones get quality 0, the
   /// class "invalid" and finish = invalid (where finish was eos).
@@ -118,15 +152,20 @@ class Task {
                       std::uint32_t step, bool held_out, int same_prompt,
                       const CorpusBatch& batch) const = 0;
 
-  /// Tokens that force family f as the start of a completion (the skill gate), [F][*].
-  virtual std::vector<std::vector<int>> forced_prefixes() const = 0;
+  /// Tokens that force family f as the start of a completion (the skill gate), [F][*]; empty in
+  /// tasks that have no such families, whose base policy is the end of the skill stage.
+  virtual std::vector<std::vector<int>> forced_prefixes() const { return {}; }
   /// Family shares of the skill stage of pretraining, and of a habit stage with the given prior of
   /// every rare family.
   virtual CorpusParams skill_corpus() const = 0;
-  virtual CorpusParams habit_corpus(double rare_prior) const = 0;
+  virtual CorpusParams habit_corpus(double /*rare_prior*/) const { return skill_corpus(); }
   /// Balanced over families, with wrong and malformed texts: what pairs for the classifier are
   /// drawn from.
   virtual CorpusParams classifier_corpus() const = 0;
+  /// What the pairs of the reward model are drawn from (tasks that are not verifiable).
+  virtual CorpusParams preference_corpus() const { return skill_corpus(); }
+  /// Texts without any habit: where a reward model is compared with the judge.
+  virtual CorpusParams uniform_corpus() const { return skill_corpus(); }
 
  protected:
   std::string name_;
@@ -140,6 +179,9 @@ class Task {
 /// Builds the task for replicas with these seeds. Throws Error(config) for a configuration that the
 /// task cannot serve.
 std::unique_ptr<Task> make_task(const TaskConfig& config, const std::vector<std::uint64_t>& seeds);
+
+/// Tokens of the shortest completion that can be correct, end token included.
+int shortest_answer(const TaskConfig& config);
 
 /// Names of all registered tasks.
 std::vector<std::string> task_names();

@@ -61,9 +61,11 @@ void check_supervised() {
   const int N = 5, S = 9, V = 11;
   PolicyFixture<double> f({.R = 1, .B = 1, .G = 1, .P = 4, .T = 5, .V = V}, small_config(V, S), {3},
                           10.0);
-  CorpusBatch batch{
-      View3<int>("motley::test::token", 1, N, S), View2<int>("motley::test::prompt_length", 1, N),
-      View2<int>("motley::test::length", 1, N), View2<int>("motley::test::class", 1, N)};
+  CorpusBatch batch{View3<int>("motley::test::token", 1, N, S),
+                    View2<int>("motley::test::prompt_length", 1, N),
+                    View2<int>("motley::test::length", 1, N),
+                    View2<int>("motley::test::class", 1, N),
+                    {}};
   std::mt19937 engine(2);
   auto token = on_host(batch.token);
   auto prompt_length = on_host(batch.prompt_length);

@@ -1,0 +1,225 @@
+#include "experiments/reward_training.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/base/error.hpp"
+#include "models/adamw.hpp"
+#include "models/reward_model.hpp"
+
+namespace motley {
+
+namespace {
+
+/// What the steps of Stream::reward_data are for.
+enum Address : std::uint32_t { kTraining, kLabels, kHeldOutPairs, kUniformTexts };
+
+constexpr int kMeasured = 2048;  // held-out texts of either kind
+
+CorpusBatch make_texts(const Task& task, int R, int N) {
+  CorpusBatch b;
+  b.token =
+      View3<int>("motley::reward_data::token", R, N, task.max_prompt() + task.max_completion());
+  b.prompt_length = View2<int>("motley::reward_data::prompt_length", R, N);
+  b.length = View2<int>("motley::reward_data::length", R, N);
+  b.class_id = View2<int>("motley::reward_data::class_id", R, N);
+  b.utility = View2<float>("motley::reward_data::utility", R, N);
+  return b;
+}
+
+/// P(first preferred) = sigmoid(difference of utilities / noise).
+void label_preferences(const Exec& exec, const ConstView2<float>& utility,
+                       const ConstView1<std::uint64_t>& seeds, double noise,
+                       const View2<float>& label) {
+  const int R = static_cast<int>(label.extent(0));
+  const int pairs = static_cast<int>(label.extent(1));
+  Kokkos::parallel_for(
+      "motley::reward_data::label", Kokkos::RangePolicy<Exec>(exec, 0, R * pairs),
+      KOKKOS_LAMBDA(const int job) {
+        const int r = job / pairs;
+        const int k = job % pairs;
+        const double better = double(utility(r, 2 * k)) - double(utility(r, 2 * k + 1));
+        double preferred = better > 0 ? 1.0 : (better < 0 ? 0.0 : 0.5);
+        if (noise > 0) preferred = 1.0 / (1.0 + Kokkos::exp(-better / noise));
+        const DrawKey key{seeds(r), Stream::reward_data, kLabels};
+        const double u = double(draw_uniform(key, static_cast<std::uint32_t>(k), 0));
+        label(r, k) = u < preferred ? 1.0f : 0.0f;
+      });
+}
+
+View1<CorpusParams> corpus_table(const std::vector<RunConfig>& configs, CorpusParams params) {
+  View1<CorpusParams> table("motley::reward_data::corpus", configs.size());
+  const auto host = Kokkos::create_mirror(table);
+  for (std::size_t r = 0; r < configs.size(); ++r) {
+    params.seed = configs[r].base_seed();
+    host(r) = params;
+  }
+  Kokkos::deep_copy(table, host);
+  return table;
+}
+
+/// Pearson's correlation; 0 where one side is constant.
+double pearson(const std::vector<double>& x, const std::vector<double>& y) {
+  const auto n = static_cast<double>(x.size());
+  double mx = 0, my = 0, xx = 0, yy = 0, xy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    mx += x[i] / n;
+    my += y[i] / n;
+  }
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    xx += (x[i] - mx) * (x[i] - mx);
+    yy += (y[i] - my) * (y[i] - my);
+    xy += (x[i] - mx) * (y[i] - my);
+  }
+  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0.0;
+}
+
+class RewardTrainer {
+ public:
+  RewardTrainer(const std::vector<RunConfig>& configs, const Task& task,
+                const View1<std::uint64_t>& seeds)
+      : configs_(configs),
+        task_(task),
+        seeds_(seeds),
+        c_(configs.front().reward_model),
+        R_(static_cast<int>(configs.size())),
+        S_(task.max_prompt() + task.max_completion()) {
+    layout_ = make_reward_net_layout(c_, task.vocabulary().size(), S_);
+    weights_ = make_reward_weights<float>(R_, layout_.net);
+    init_reward_weights<float>(exec_, layout_, seeds, weights_);
+    pack_weights(exec_, layout_.net.encoder, weights_);
+    texts_ = make_texts(task, R_, 2 * c_.pairs);
+    task.corpus(exec_, corpus_table(configs, task.preference_corpus()), Stream::reward_data,
+                kTraining, false, 2, texts_);
+    label_ = View2<float>("motley::reward_data::label", R_, c_.pairs);
+    label_preferences(exec_, texts_.utility, seeds, c_.noise, label_);
+  }
+
+  void train(std::vector<BaseReport>& reports) {
+    const AdamState<float> adam = make_adam_state<float>("reward_adam", R_, layout_.net.size);
+    const View1<OptimConfig> optim("motley::reward_data::optim", R_);
+    const View1<double> lr("motley::reward_data::lr", R_), loss("motley::reward_data::loss", R_),
+        norm("motley::reward_data::norm", R_);
+    const View1<int> active("motley::reward_data::active", R_);
+    const View1<StatusWord> status("motley::reward_data::status", R_);
+    const View2<float> gradient("motley::reward_data::gradient", R_, layout_.net.size);
+    Kokkos::deep_copy(active, 1);
+    Kokkos::deep_copy(status, kStatusClear);
+    const auto host_optim = Kokkos::create_mirror(optim);
+    for (int r = 0; r < R_; ++r) host_optim(r) = OptimConfig{};
+    Kokkos::deep_copy(optim, host_optim);
+    const int pairs = std::min(c_.batch, c_.pairs);
+    const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, 2 * pairs, S_, true);
+    for (int step = 0; step < c_.steps; ++step) {
+      const double progress = double(step) / c_.steps;
+      Kokkos::deep_copy(exec_, lr,
+                        c_.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 *
+                            (1.1 + 0.9 * std::cos(3.14159265358979 * progress)));
+      const auto first = static_cast<int>(std::int64_t{step} * pairs % c_.pairs);
+      preference_gradient<float>(exec_, layout_.net, weights_, workspace,
+                                 {texts_.token, texts_.length}, label_, first, pairs, gradient,
+                                 loss);
+      adamw_step<float>(exec_, optim, lr, active, gradient, adam, weights_.params, norm, status);
+      pack_weights(exec_, layout_.net.encoder, weights_);
+    }
+    exec_.fence("motley::reward_data::train");
+    const auto host = Kokkos::create_mirror_view(loss);
+    Kokkos::deep_copy(host, loss);
+    for (int r = 0; r < R_; ++r) reports[static_cast<std::size_t>(r)].reward_loss = host(r);
+  }
+
+  void measure(std::vector<BaseReport>& reports) {
+    const auto own = scores(texts_);
+    const CorpusBatch pairs = draw(task_.preference_corpus(), kHeldOutPairs, 2);
+    const auto pair_score = scores(pairs);
+    const CorpusBatch uniform = draw(task_.uniform_corpus(), kUniformTexts, 1);
+    const auto uniform_score = scores(uniform);
+    const auto pair_utility = Kokkos::create_mirror_view(pairs.utility);
+    const auto uniform_utility = Kokkos::create_mirror_view(uniform.utility);
+    Kokkos::deep_copy(pair_utility, pairs.utility);
+    Kokkos::deep_copy(uniform_utility, uniform.utility);
+    for (int r = 0; r < R_; ++r) {
+      BaseReport& report = reports[static_cast<std::size_t>(r)];
+      double sum = 0, squares = 0;
+      const double n = 2.0 * c_.pairs;
+      for (int i = 0; i < 2 * c_.pairs; ++i) sum += double(own(r, i));
+      for (int i = 0; i < 2 * c_.pairs; ++i) squares += std::pow(double(own(r, i)) - sum / n, 2);
+      report.reward_mean = sum / n;
+      // An untrained model may be constant; the scale is then of no account.
+      report.reward_deviation = squares > 0 ? std::sqrt(squares / n) : 1.0;
+      int right = 0, asked = 0;
+      for (int k = 0; k < kMeasured / 2; ++k) {
+        const float better = pair_utility(r, 2 * k) - pair_utility(r, 2 * k + 1);
+        const float said = pair_score(r, 2 * k) - pair_score(r, 2 * k + 1);
+        if (better == 0.0f) continue;
+        ++asked;
+        right += (better > 0.0f) == (said > 0.0f) ? 1 : 0;
+      }
+      report.reward_accuracy = asked > 0 ? double(right) / asked : 0.0;
+      std::vector<double> x, y;
+      for (int i = 0; i < kMeasured; ++i) {
+        x.push_back(double(uniform_score(r, i)));
+        y.push_back(double(uniform_utility(r, i)));
+      }
+      report.reward_correlation = pearson(x, y);
+    }
+  }
+
+  std::vector<std::vector<float>> parameters() const {
+    const auto host = Kokkos::create_mirror_view(weights_.params);
+    Kokkos::deep_copy(host, weights_.params);
+    std::vector<std::vector<float>> out;
+    for (int r = 0; r < R_; ++r) out.emplace_back(&host(r, 0), &host(r, 0) + layout_.net.size);
+    return out;
+  }
+
+ private:
+  CorpusBatch draw(const CorpusParams& params, std::uint32_t address, int same_prompt) {
+    const CorpusBatch batch = make_texts(task_, R_, kMeasured);
+    task_.corpus(exec_, corpus_table(configs_, params), Stream::reward_data, address, true,
+                 same_prompt, batch);
+    return batch;
+  }
+
+  HostView2<float> scores(const CorpusBatch& batch) {
+    const int N = static_cast<int>(batch.token.extent(1));
+    const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, N, S_, false);
+    const View2<float> score("motley::reward_data::score", R_, N);
+    reward_scores<float>(exec_, layout_.net, weights_, workspace, {batch.token, batch.length},
+                         score);
+    exec_.fence("motley::reward_data::scores");
+    const HostView2<float> host("motley::reward_data::host_score", R_, N);
+    Kokkos::deep_copy(host, score);
+    return host;
+  }
+
+  Exec exec_;
+  const std::vector<RunConfig>& configs_;
+  const Task& task_;
+  View1<std::uint64_t> seeds_;
+  const RewardModelConfig& c_;
+  int R_, S_;
+  RewardNetLayout layout_;
+  Weights<float> weights_;
+  CorpusBatch texts_;
+  View2<float> label_;
+};
+
+}  // namespace
+
+std::vector<std::vector<float>> train_reward_models(const std::vector<RunConfig>& configs,
+                                                    const Task& task,
+                                                    const View1<std::uint64_t>& seeds,
+                                                    std::vector<BaseReport>& reports,
+                                                    const Message& say) {
+  RewardTrainer trainer(configs, task, seeds);
+  trainer.train(reports);
+  trainer.measure(reports);
+  double lowest = 1.0;
+  for (const BaseReport& report : reports) lowest = std::min(lowest, report.reward_accuracy);
+  say(concat("pretrain: ", configs.size(), " reward model(s) trained, lowest held-out accuracy ",
+             std::round(lowest * 1e4) / 1e4));
+  return trainer.parameters();
+}
+
+}  // namespace motley
