@@ -1,5 +1,7 @@
 #include "core/partition.hpp"
 
+#include "core/correlation.hpp"
+#include "core/labels.hpp"
 #include "core/ngram.hpp"
 
 namespace motley {
@@ -19,7 +21,9 @@ void rule_pair_scores(const Exec& exec, const ConstView1<PartitionParams>& param
         const int b = job / G % B;
         const int r = job / (G * B);
         const PartitionParams& p = params(r);
-        if (p.method == PartitionMethod::classifier) return;
+        if (p.method != PartitionMethod::oracle && p.method != PartitionMethod::exact &&
+            p.method != PartitionMethod::ngram)
+          return;
         if (g == 0) num_calls(r, b) = 0;
         // Each completion fills its row's upper part and mirrors it.
         pair_score(r, b, g, g) = 1.0f;
@@ -100,6 +104,22 @@ KOKKOS_INLINE_FUNCTION void greedy_last(const View3<int>& cluster, int r, int b,
   }
 }
 
+/// The members are few enough to try all their partitions, or are moved about until none gains.
+KOKKOS_INLINE_FUNCTION void correlation(const CorrelationGroup& group, int* label) {
+  int member[kExactCorrelation];
+  int n = 0;
+  for (int g = 0; g < group.G; ++g)
+    if (label[g] >= 0) {
+      if (n < kExactCorrelation) member[n] = g;
+      ++n;
+    }
+  if (n <= kExactCorrelation)
+    correlation_exact(group, member, n, label);
+  else
+    correlation_local(group, label);
+  canonical_labels(label, group.G);
+}
+
 }  // namespace
 
 void partition(const Exec& exec, const ConstView1<PartitionParams>& params,
@@ -117,6 +137,7 @@ void partition(const Exec& exec, const ConstView1<PartitionParams>& params,
         const int b = job % B;
         const int r = job / B;
         const PartitionParams& p = params(r);
+        if (clusters_embeddings(p.method)) return;
         num_clusters(r, b) = 0;
         for (int g = 0; g < G; ++g) {
           const bool in = p.linkage != Linkage::soft && (everybody || member(r, b, g) != 0);
@@ -132,14 +153,13 @@ void partition(const Exec& exec, const ConstView1<PartitionParams>& params,
         switch (p.linkage) {
           case Linkage::greedy_first: greedy_first(cluster, r, b, G, same); break;
           case Linkage::greedy_last: greedy_last(cluster, r, b, G, same); break;
+          case Linkage::correlation:
+            correlation({&pair_score(r, b, 0, 0), G, CorrelationGroup::log_odds(p.threshold)},
+                        &cluster(r, b, 0));
+            break;
           default: union_find(cluster, r, b, G, same);
         }
-        for (int g = 0; g < G; ++g)
-          if (cluster(r, b, g) >= 0) cluster_size(r, b, cluster(r, b, g)) += 1;
-        for (int g = G - 1; g >= 0; --g) {
-          if (cluster(r, b, g) == g) num_clusters(r, b) += 1;
-          if (cluster(r, b, g) >= 0) cluster_size(r, b, g) = cluster_size(r, b, cluster(r, b, g));
-        }
+        num_clusters(r, b) = count_clusters(&cluster(r, b, 0), G, &cluster_size(r, b, 0));
       });
 }
 

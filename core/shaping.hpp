@@ -1,68 +1,19 @@
 #pragma once
 /// Reward shaping: quality (x) diversity.
 
-#include "core/base/describe.hpp"
 #include "core/partition.hpp"
 #include "core/rollout.hpp"
+#include "core/shaping_params.hpp"
 
 namespace motley {
 
-enum class Shaping : int {
-  none,
-  multiplicative,
-  multiplicative_correct,
-  multiplicative_sigmoid,
-  additive,
-  additive_norm,
-  ngram,
-  unlikelihood,
-  difficulty,
-  permuted,
+/// Scratch of the reward stages, made once.
+struct RewardWorkspace {
+  View3<double> group;   // [R,B,4G] numbers per completion
+  View4<double> matrix;  // [R,B,G,G] where a replica's shaping is logdet, else empty
+  View2<double> batch;   // [R,2] mean and deviation over a replica's completions
 };
-template <>
-struct EnumNames<Shaping> {
-  static constexpr std::array<std::string_view, 10> names = {"none",
-                                                             "multiplicative",
-                                                             "multiplicative_correct",
-                                                             "multiplicative_sigmoid",
-                                                             "additive",
-                                                             "additive_norm",
-                                                             "ngram",
-                                                             "unlikelihood",
-                                                             "difficulty",
-                                                             "permuted"};
-};
-
-enum class RewardBias : int { none, group_min, sigmoid };
-template <>
-struct EnumNames<RewardBias> {
-  static constexpr std::array<std::string_view, 3> names = {"none", "group_min", "sigmoid"};
-};
-
-struct ShapingParams {
-  Shaping shaping = Shaping::multiplicative;
-  double floor = 0.1;
-  RewardBias reward_bias = RewardBias::none;
-  double quality_weight = 1.0;
-  double diversity_weight = 1.0;
-  int ngram_n = 4;
-  std::uint64_t seed = 0;  ///< the replica's own run seed (draws of `permuted`); not an option
-};
-
-template <class C, class Visitor>
-void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, ShapingParams> {
-  v("diversity.shaping", c.shaping, any_value, "1", "how diversity enters the reward");
-  v("diversity.floor", c.floor, between(0, 1), "1",
-    "smallest diversity factor; the released code has 0.1, the paper 0");
-  v("diversity.reward_bias", c.reward_bias, any_value, "1",
-    "what is done to quality before the product, for scores that can be negative");
-  v("diversity.quality_weight", c.quality_weight, between(-1e6, 1e6), "1",
-    "weight of quality (additive, additive_norm)");
-  v("diversity.diversity_weight", c.diversity_weight, between(-1e6, 1e6), "1",
-    "weight of diversity (additive, additive_norm)");
-  v("diversity.ngram_n", c.ngram_n, between(1, 64), "token",
-    "n of the lexical diversity (shaping = ngram)");
-}
+RewardWorkspace make_reward_workspace(int R, int B, int G, bool any_logdet);
 
 /// Who takes part in the partition: everybody, or the correct completions (quality > 0) where the
 /// shaping is multiplicative_correct. \param member [R,B,G] out, 0 or 1, the argument of
@@ -70,31 +21,74 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
 void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params,
                        const ConstView3<float>& quality, const View3<int>& member);
 
-/// Diversity and shaped reward of every completion. n = G:
-///   Div_i (partition)  = (n - |C(i)|) / (n - 1), soft linkage: 1 - mean_{j != i} P_ij
-///   none               r = q
-///   multiplicative     r = bias(q) * max(Div, floor)                     DARLING (A2)
+/// What `shape_reward` reads.
+template <class Scalar>
+struct ShapingInputs {
+  ConstView1<ShapingParams> params;              // [R]
+  ConstView1<PartitionParams> partition_params;  // [R]
+  std::uint32_t step = 0;                        ///< address of the draws (permuted, set_rl)
+  ConstView3<Scalar> quality;                    // [R,B,G]
+  ConstView3<int> cluster;                       // [R,B,G]
+  ConstView3<int> cluster_size;                  // [R,B,G]
+  ConstView4<float> pair_score;                  // [R,B,G,G]
+  ConstView4<int> token;                         // [R,B,G,T]
+  ConstView3<int> length;                        // [R,B,G]
+  ConstView3<int> finish;                        // [R,B,G]
+  ConstView4<float> log_prob;                    // [R,B,G,T]
+};
+
+/// Diversity and shaped reward of every completion. n = G, s_ij = pair_score with s_ii = 1, |C| the
+/// size of the own cluster, p = |C| / n; letters and numbers in brackets: docs/paper_map.md.
+///
+///   none                    r = q
+///   multiplicative          r = bias(q) max(Div, floor)                     DARLING (A2)
+///                           Div = (n - |C|) / (n - 1); soft linkage: 1 - mean_{j != i} s_ij
 ///   multiplicative_correct  correct (q > 0) only are partitioned: c correct, Div = (c-|C|)/(c-1);
-///                      incorrect or c <= 1: 0; then floor and product
-///   multiplicative_sigmoid  r = bias(q) * sigmoid(max(Div, floor))
-///   additive           r = w_q q + w_d max(Div, floor)   (released code: Div already floored)
-///   additive_norm      r = w_q z(q) + w_d z(max(Div, floor)), z = (x-mean)/(std + 1e-6), ddof 0, 0
-///   where std = 0 ngram              Div_i = |n-grams of y_i in no other y_j| / max(1, |y_i| - n +
-///   1); r = bias(q) * Div unlikelihood       Div_i = 1 - (l_i - min)/(max - min), l_i = mean
-///   log-prob; .5 if all equal;  r = bias(q) * Div difficulty         Div_i = (n - c)/(n - 1) for
-///   all, c = correct: control without semantics; r = bias(q)*max(Div, floor) permuted
-///   multiplicative with the group's Div values shuffled (Fisher-Yates, Stream::permute)
+///                           incorrect or c <= 1: 0; then floor and product
+///   multiplicative_sigmoid  r = bias(q) sigmoid(max(Div, floor))
+///   additive                r = w_q q + w_d max(Div, floor)  (released code: Div already floored)
+///   additive_norm           r = w_q z(q) + w_d z(max(Div, floor)), z = (x - mean)/(std + 1e-6),
+///                           ddof 0, 0 where std = 0 (A3)
+///   ngram                   Div = |n-grams of y_i in no other y_j| / max(1, |y_i| - n + 1);
+///                           r = bias(q) Div (A4)
+///   unlikeliness            r = bias(q) (1 - rank_penalty rank / n), rank 0 = least mean log-prob,
+///                           ties by index (A5, 2506.02355)
+///   unlikelihood            Div = 1 - (l - min)/(max - min), l = mean log-prob, .5 if all equal;
+///                           r = bias(q) Div
+///   ips                     r = bias(q) / max(p^alpha, eps) (A6, 2601.21669)
+///   uniqueness, ucb, ucb_mean, ucb_con, batch     r = q; `group_advantage` does the rest (A7, A8)
+///   dra                     r = bias(q) / (sum_j s_ij + 1e-6) (A9, 2505.09655)
+///   mmr                     greedy maximal marginal relevance (A10): the best keeps its quality,
+///                           then always the argmax of lambda q_i - (1-lambda) max_{chosen} s_ij,
+///                           which is its reward; ties by index
+///   gapo                    valid: r = 1 - (f - 1/num_modes), f = share of the own cluster among
+///                           the valid; others -1 (A11, 2511.12596)
+///   coverage                r = bias(q) ((1-lambda) + lambda w), w = C(n-|C|,k-1)/C(n-1,k-1) (A12)
+///   set_rl                  r = F + n/(k M) sum_{S holding i} (f(S) - F), f = mean bias(q) x
+///                           distinct share, F = mean f over the M sets; all k-sets where there are
+///                           at most 4096, else so many drawn at Stream::set_draw. With all sets r
+///                           is the mean of f over those holding i, and a mean baseline takes F off
+///                           (A14, 2509.25424)
+///   logdet                  r = q + alpha (logdet(S+I) - logdet(S_{-i}+I)) (A15, 2509.04784).
+///                           Scores of a classifier need not be positive definite: the off-diagonal
+///                           is shrunk by eighths until S+I is
+///   outcome_entropy         r = q - alpha ln p (F9)
+///   difficulty              Div = (n - c)/(n - 1) for all, c = correct: control without semantics;
+///                           r = bias(q) max(Div, floor)
+///   permuted                multiplicative with the group's Div values shuffled (Fisher-Yates,
+///                           Stream::permute)
 /// reward_bias: group_min q - min_group q; sigmoid 1/(1+exp(-q)); applied in the products only.
 /// A group of one: Div = 0 (no other completion), factor = floor.
-/// `diversity` receives Div before the floor. `used` receives 1.
-/// \param step  address of the permuted draws
+/// `diversity` receives Div before the floor; where a method names none, that of the partition.
+/// `used` receives 1. One thread per group, sums in order in double.
 template <class Scalar>
-void shape_reward(const Exec& exec, const ConstView1<ShapingParams>& params,
-                  const ConstView1<PartitionParams>& partition_params, std::uint32_t step,
-                  const ConstView3<Scalar>& quality, const ConstView3<int>& cluster_size,
-                  const ConstView4<float>& pair_score, const ConstView4<int>& token,
-                  const ConstView3<int>& length, const ConstView4<float>& log_prob,
-                  const View3<Scalar>& diversity, const View3<Scalar>& reward,
-                  const View3<int>& used);
+void shape_reward(const Exec& exec, const ShapingInputs<Scalar>& in,
+                  const RewardWorkspace& workspace, const View3<Scalar>& diversity,
+                  const View3<Scalar>& reward, const View3<int>& used);
+
+/// Completions whose quality is negative although the shaping multiplies it and no bias lifts it:
+/// there the product inverts the incentive. \param count [R] out
+void count_negative_products(const Exec& exec, const ConstView1<ShapingParams>& params,
+                             const ConstView3<float>& quality, const View1<int>& count);
 
 }  // namespace motley

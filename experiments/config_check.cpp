@@ -1,5 +1,6 @@
 /// Contradictions between keys: what no single range check can see.
 
+#include "core/cluster.hpp"
 #include "experiments/options.hpp"
 
 namespace motley {
@@ -11,6 +12,58 @@ std::string at_place(const std::map<std::string, std::string>& origin, const std
   return found == origin.end() || found->second == "default"
              ? key
              : concat(key, " (", found->second, ")");
+}
+
+/// Groups that a method needs: sets no larger than a group, clusters, rewards that follow from
+/// them.
+template <class Fault>
+void check_reward(const RunConfig& x, const Fault& fault) {
+  const int G = x.rollout.group_size;
+  const Shaping shaping = x.diversity.shaping;
+  const AdvantageParams& a = x.advantage;
+  const auto at_most = [&](const char* key, int k, int most, const auto&... why) {
+    if (k > most)
+      fault(key, "a set cannot be larger than the group", why..., ", got ", k,
+            " with rollout.group_size = ", G, "; allowed: 1 to ", most);
+  };
+  if (shaping == Shaping::coverage) at_most("coverage.k", x.diversity.coverage_k, G);
+  if (shaping == Shaping::set_rl) at_most("set_rl.k", x.diversity.set_k, G);
+  if (a.estimator == Estimator::passk ||
+      (a.estimator == Estimator::pkpo && a.pkpo != PkpoForm::sloo))
+    at_most("advantage.k", a.k, G);
+  if (a.estimator == Estimator::pkpo && a.pkpo == PkpoForm::sloo)
+    at_most("advantage.k", a.k, G - 1, " without one (advantage.pkpo = sloo)");
+  if (shaping == Shaping::logdet && G > kMaxMatrix)
+    fault("rollout.group_size", "logdet factors a matrix of the group, got ", G,
+          "; allowed: at most ", kMaxMatrix);
+  if (needs_clusters(shaping) && x.partition.linkage == Linkage::soft)
+    fault("partition.linkage", name_of(shaping),
+          " needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
+  if (a.baseline == Baseline::loo_partition) {
+    if (G < 3)
+      fault("rollout.group_size", "a group without one must hold two, got ", G,
+            " with advantage.baseline = loo_partition; allowed: at least 3");
+    if (!is_count_reward(shaping))
+      fault(
+          "advantage.baseline",
+          "loo_partition cannot shape a group anew under diversity.shaping = ", name_of(shaping),
+          ", got loo_partition; allowed: none, multiplicative, multiplicative_sigmoid, additive, ips, coverage, outcome_entropy or a shaping of the advantage");
+    if (x.partition.linkage == Linkage::soft)
+      fault(
+          "partition.linkage",
+          "advantage.baseline = loo_partition needs clusters, got soft; allowed: union_find, greedy_first, greedy_last, correlation");
+    if (!keeps_rewards(a.estimator))
+      fault("advantage.baseline",
+            "loo_partition is a baseline of rewards, which advantage.estimator = ",
+            name_of(a.estimator), " replaces, got loo_partition; allowed: none, mean, loo");
+  }
+  if (needs_correctness(a.estimator) && shaping != Shaping::none && !shapes_advantage(shaping))
+    fault("diversity.shaping", "advantage.estimator = ", name_of(a.estimator),
+          " reads correctness alone, the shaped reward would be ignored, got ", name_of(shaping),
+          "; allowed: none, uniqueness, ucb, ucb_mean, ucb_con, batch");
+  if (a.estimator == Estimator::gdpo && shaping != Shaping::none)
+    fault("diversity.shaping", "advantage.estimator = gdpo adds quality and diversity itself, got ",
+          name_of(shaping), "; allowed: none");
 }
 
 }  // namespace
@@ -76,11 +129,21 @@ void check_contradictions(const Configured& c, Faults& faults) {
     fault(
         "kl.placement",
         "the exact divergence is a function of the whole distribution, got reward with kl.estimator = exact; allowed: loss, or kl.estimator = k1, k2, k3, abs");
-  if (x.diversity.shaping == Shaping::multiplicative_correct &&
-      x.partition.linkage == Linkage::soft)
-    fault(
-        "partition.linkage",
-        "multiplicative_correct needs clusters, got soft; allowed: union_find, greedy_first, greedy_last");
+  check_reward(x, fault);
+  if (clusters_embeddings(x.partition.method)) {
+    const std::string_view method = name_of(x.partition.method);
+    if (x.partition.linkage != Linkage::union_find)
+      fault("partition.linkage", method, " makes clusters without a linkage, got ",
+            name_of(x.partition.linkage), "; allowed: union_find, the default");
+    if (x.partition.embedding == EmbeddingKind::classifier &&
+        x.classifier.form != ClassifierForm::bi_encoder)
+      fault("partition.embedding", method,
+            " needs an embedding of each completion, got classifier with classifier.form = ",
+            name_of(x.classifier.form), "; allowed: ngram, or classifier.form = bi_encoder");
+    if (x.rollout.group_size > kMaxClusteredGroup)
+      fault("rollout.group_size", "too large for partition.method = ", method, ", got ",
+            x.rollout.group_size, "; allowed: 1 to ", kMaxClusteredGroup);
+  }
   if (x.checkpoint.every_steps == 0 && x.checkpoint.every_minutes == 0)
     fault(
         "checkpoint.every_steps",

@@ -41,15 +41,12 @@ void overwrite(std::vector<T>& out, std::size_t r, const std::vector<T>& values)
   std::copy(values.begin(), values.end(), out.begin() + static_cast<long>(r * values.size()));
 }
 
-/// Does the shaping read the log-probabilities of the completions?
-bool needs_log_prob(const ShapingParams& p) {
-  return p.shaping == Shaping::unlikelihood;
-}
-
 /// Refuses settings that have shaped the rollouts: a replay cannot change them.
 void require_same_rollouts(const RunConfig& own, const Variant& variant) {
-  static const char* const kFree[] = {"run.method", "run.name", "partition.", "diversity.",
-                                      "advantage.", "loss.agg", "log."};
+  static const char* const kFree[] = {
+      "run.method",  "run.name",         "partition.", "diversity.", "unlikeliness.", "ips.",
+      "uniqueness.", "outcome_bonus.",   "mmr.",       "gapo.",      "coverage.",     "set_rl.",
+      "logdet.",     "outcome_entropy.", "advantage.", "loss.agg",   "log."};
   const auto left = list_options(own), right = list_options(variant.config);
   const std::vector<std::string> free(std::begin(kFree), std::end(kFree));
   for (std::size_t i = 0; i < left.size(); ++i) {
@@ -58,8 +55,8 @@ void require_same_rollouts(const RunConfig& own, const Variant& variant) {
     });
     MOTLEY_REQUIRE(allowed || left[i].text == right[i].text, ErrorKind::config, variant.name, ": ",
                    left[i].key, " has shaped the logged rollouts, got ", right[i].text,
-                   ", the run has ", left[i].text, "; allowed: partition.*, diversity.*, ",
-                   "advantage.*, loss.agg");
+                   ", the run has ", left[i].text, "; allowed: partition.*, diversity.* and ",
+                   "the sections of its methods, advantage.*, loss.agg");
   }
 }
 
@@ -85,11 +82,11 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
   for (Variant& v : variants_) {
     if (v.logged) v.config = own_;
     require_same_rollouts(own_, v);
-    MOTLEY_REQUIRE(own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity),
-                   ErrorKind::config, v.name,
-                   ": diversity.shaping = ", name_of(v.config.diversity.shaping),
-                   " reads log-probabilities, which the run did not log (log.log_prob = none); ",
-                   "allowed: other shapings, or a run with log.log_prob = f32");
+    MOTLEY_REQUIRE(
+        own_.log.log_prob != "none" || v.logged || !needs_log_prob(v.config.diversity.shaping),
+        ErrorKind::config, v.name, ": diversity.shaping = ", name_of(v.config.diversity.shaping),
+        " reads log-probabilities, which the run did not log (log.log_prob = none); ",
+        "allowed: other shapings, or a run with log.log_prob = f32");
     // The policy term alone is compared: it is what the advantages act on.
     v.config.loss.kl_coef = 0;
     v.config.loss.entropy_coef = 0;

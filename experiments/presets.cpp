@@ -66,7 +66,11 @@ std::vector<Setting> preset_settings(const std::string& key, const std::string& 
     if (value == "grpo") return family("mean", "group");
     if (value == "dr_grpo") return family("mean", "none");
     if (value == "rloo") return family("loo", "none");
-    if (value == "reinforce") return family("none", "none");
+    if (value == "gdpo") return family("none", "batch");
+    // The others make their own baseline.
+    for (const char* name :
+         {"reinforce", "psr", "nsr", "w_reinforce", "passk", "pkpo", "maxrl", "grpo_passk", "opo"})
+      if (value == name) return family("none", "none");
   }
   return {};
 }

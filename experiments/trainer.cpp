@@ -78,6 +78,7 @@ class Batch {
                            runs_.front().folder.string(), runs_.size() > 1 ? " ..." : "",
                            ", steps ", start_, " to ", steps),
                     start_);
+    warn_of_pairs();
     RunStatus status = RunStatus::complete;
     std::int64_t step = start_;
     {
@@ -173,6 +174,7 @@ class Batch {
       copy("adam.v." + spec.name, v);
     }
     for (const CarriedState& carried : state_.carried) {
+      if (!carried.keeps(r)) continue;
       const auto host = Kokkos::create_mirror_view(carried.values);
       Kokkos::deep_copy(host, carried.values);
       const std::vector<std::byte>& bytes = c.tensor("state." + carried.name).data;
@@ -210,6 +212,7 @@ class Batch {
     StepRecord& record = writer.acquire();
     const double waited = seconds_since(begin);
     training_step(exec_, state_, static_cast<std::uint32_t>(step), record);
+    warn_of_negative_products(step);
     double step_tokens = 0;
     ProgressNote note;
     note.step = step + 1;
@@ -236,6 +239,34 @@ class Batch {
     record.timing.tokens_per_s = step_tokens / std::max(1e-9, record.timing.total_s);
     writer.submit();
     progress_.note(note);
+  }
+
+  /// Says once per run what a negative quality does under a product.
+  void warn_of_negative_products(std::int64_t step) {
+    if (!state_.any_signed_product) return;
+    const auto count = Kokkos::create_mirror_view(state_.negative_products);
+    Kokkos::deep_copy(count, state_.negative_products);
+    warned_.resize(runs_.size(), false);
+    for (std::size_t r = 0; r < runs_.size(); ++r) {
+      if (count(r) == 0 || warned_[r]) continue;
+      warned_[r] = true;
+      progress_.say(concat(
+          runs_[r].folder.string(), ": step ", step, ": ", count(r),
+          " completions have a negative quality, which diversity.shaping = ",
+          name_of(runs_[r].config.diversity.shaping),
+          " multiplies: the rarer, the worse; set diversity.reward_bias = group_min or sigmoid"));
+    }
+  }
+
+  /// c_n = (n-2)/(n-1) of the expected update is 0 at n = 2 (tests/core/theory_test.cpp).
+  void warn_of_pairs() {
+    for (const RunRequest& run : runs_)
+      if (run.config.rollout.group_size == 2 &&
+          run.config.diversity.shaping == Shaping::multiplicative)
+        progress_.say(concat(run.folder.string(),
+                             ": rollout.group_size = 2: the expected update of ",
+                             "diversity.shaping = multiplicative has no diversity term; ",
+                             "set rollout.group_size to 4 or more"));
   }
 
   void evaluate(LogWriter& writer, std::int64_t step) {
@@ -283,6 +314,7 @@ class Batch {
         add("adam.v." + spec.name, &v(r, 0));
       }
       for (const CarriedState& carried : state_.carried) {
+        if (!carried.keeps(r)) continue;
         const auto host = Kokkos::create_mirror_view(carried.values);
         Kokkos::deep_copy(host, carried.values);
         c.tensors.push_back(Tensor::from_bytes(
@@ -310,6 +342,7 @@ class Batch {
   TrainingState state_;
   std::optional<Evaluator> evaluator_;
   std::vector<double> tokens_;
+  std::vector<bool> warned_;
   std::vector<std::vector<std::byte>> rows_;
   std::vector<RunFile> files_;
   Clock::time_point last_checkpoint_;

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "core/history.hpp"
 #include "experiments/training_step.hpp"
 
 namespace motley {
@@ -27,8 +28,11 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
     p.noise_std = c.mismatch.noise_std;
     return p;
   });
-  t.partition =
-      column<PartitionParams>("partition", configs, [](const RunConfig& c) { return c.partition; });
+  t.partition = column<PartitionParams>("partition", configs, [](const RunConfig& c) {
+    PartitionParams p = c.partition;
+    p.seed = c.run.seed;
+    return p;
+  });
   t.shaping = column<ShapingParams>("shaping", configs, [](const RunConfig& c) {
     ShapingParams p = c.diversity;
     p.seed = c.run.seed;
@@ -56,6 +60,46 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   return t;
 }
 
+namespace {
+
+bool embeds_by_classifier(const PartitionParams& p) {
+  return clusters_embeddings(p.method) && p.embedding == EmbeddingKind::classifier;
+}
+
+/// What partitioning and its memory of earlier steps need.
+void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& s) {
+  int width = 0;
+  CarriedState classes{"partition.classes", {}, {}};
+  bool any_history = false;
+  for (const RunConfig& c : configs) {
+    const PartitionParams& p = c.partition;
+    s.any_classifier = s.any_classifier || p.method == PartitionMethod::classifier ||
+                       embeds_by_classifier(p) || c.eval.partition == EvalPartition::classifier;
+    s.any_judge = s.any_judge || p.method == PartitionMethod::noisy_oracle;
+    if (clusters_embeddings(p.method))
+      width = std::max(width, embeds_by_classifier(p) ? s.classifier.net.width() : kNgramBins);
+    classes.kept.push_back(p.across_steps);
+    any_history = any_history || p.across_steps;
+  }
+  const Shape& n = s.shape;
+  s.any_clustering = width > 0;
+  // The n-gram kernel fills whole bins, whoever is beside it.
+  if (s.any_clustering)
+    s.cluster_workspace = make_cluster_workspace(n.R, n.B, n.G, std::max(width, kNgramBins));
+  if (any_history) {
+    classes.values = View2<double>("motley::step::class_table", n.R,
+                                   std::size_t(s.task->prompts().num_train) * kHistorySize);
+    s.class_table = classes.values;
+    s.carried.push_back(classes);
+  }
+  if (s.any_classifier) {
+    s.classifier_weights = make_pair_weights<float>(n.R, s.classifier.net);
+    s.pair_workspace = make_pair_workspace<float>(s.classifier.net, n.R, n.B, n.G, false);
+  }
+}
+
+}  // namespace
+
 TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task) {
   MOTLEY_REQUIRE(!configs.empty(), ErrorKind::internal, "a batch without runs");
   const RunConfig& first = configs.front();
@@ -71,14 +115,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.replicas = make_replica_table(configs);
   s.update = first.update;
   s.symmetrize = first.classifier.symmetrize;
-  bool exact_kl = false;
+  bool exact_kl = false, logdet = false;
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
-    s.any_classifier = s.any_classifier || c.partition.method == PartitionMethod::classifier ||
-                       c.eval.partition == EvalPartition::classifier;
     s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
     s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
     s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
+    logdet = logdet || c.diversity.shaping == Shaping::logdet;
+    s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
+                                                    c.diversity.reward_bias == RewardBias::none);
     exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
   }
 
@@ -91,16 +136,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   if (s.any_reference) s.reference = make_weights<float>("reference", R, net, model.rope_theta);
   s.adam = make_adam_state<float>("adam", R, net.size);
   s.classifier = make_pair_net_layout(first.classifier, s.shape.V, s.shape.T);
-  if (s.any_classifier) {
-    s.classifier_weights = make_pair_weights<float>(R, s.classifier.net);
-    s.pair_workspace = make_pair_workspace<float>(s.classifier.net, R, s.shape.B, s.shape.G, false);
-  }
+  make_partition_state(configs, s);
 
   s.buffer = RolloutBuffer(s.shape);
   s.rollout_workspace =
       make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
   s.policy_workspace =
       make_policy_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T, exact_kl);
+  s.reward_workspace = make_reward_workspace(R, s.shape.B, s.shape.G, logdet);
+  s.negative_products = View1<int>("motley::step::negative_products", R);
   s.member = View3<int>("motley::step::member", R, s.shape.B, s.shape.G);
   s.token_weight = View3<float>("motley::step::token_weight", R, s.shape.B, s.shape.G);
   if (s.any_correction)
@@ -135,6 +179,8 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.adam.v);
   add(s.gradient);
   add(s.token_scale);
+  add(s.reward_workspace.group);
+  add(s.reward_workspace.matrix);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);
@@ -151,6 +197,8 @@ std::size_t training_bytes(const TrainingState& s) {
     for (const auto* view : {&d.shift.before, &d.shift.after, &d.shift.predicted}) add(*view);
     bytes += d.shift.tiles.bytes();
   }
+  bytes += s.cluster_workspace.bytes();
+  for (const CarriedState& carried : s.carried) add(carried.values);
   RolloutBuffer buffer = s.buffer;
   // Device fields and two host records of the same size behind the writer.
   for_each_field(buffer, [&](const char*, auto& view, auto...) {

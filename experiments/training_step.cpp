@@ -1,5 +1,6 @@
 #include "experiments/training_step.hpp"
 
+#include "core/history.hpp"
 #include "experiments/stage_timer.hpp"
 
 namespace motley {
@@ -23,6 +24,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
                      s.token_scale);
 
   advantage_stages(exec, s, timer);
+  remember_step(exec, s, step);
 
   const bool diagnose = s.diagnostics && s.diagnostics->due(step);
   if (diagnose) {
@@ -62,25 +64,52 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   require_finite(s, step);
 }
 
+void remember_step(const Exec& exec, TrainingState& s, std::uint32_t step) {
+  const RolloutBuffer& x = s.buffer;
+  if (s.class_table.span() > 0)
+    remember_classes(exec, s.replicas.partition, step, x.prompt_id, x.token, x.length, x.class_id,
+                     x.cluster, s.class_table);
+}
+
 void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
 
   timer.stage("motley::step::pair_scores", &StepTiming::partition_s);
   rule_pair_scores(exec, table.partition, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
+  if (s.any_judge)
+    judge_pair_scores(exec, table.partition, x.prompt_id, x.token, x.length, x.class_id,
+                      x.pair_score, x.num_calls);
   if (s.any_classifier)
     pair_scores(exec, s.classifier.net, s.classifier_weights, s.pair_workspace, s.symmetrize,
                 table.partition, x.token, x.length, x.pair_score, x.num_calls, s.status);
+  if (s.any_clustering) {
+    const ClusterWorkspace& w = s.cluster_workspace;
+    ngram_embeddings(exec, table.partition, x.token, x.length, w.embedding);
+    if (s.any_classifier && s.classifier.net.form == ClassifierForm::bi_encoder)
+      text_embeddings(exec, s.classifier.net, s.classifier_weights, s.pair_workspace,
+                      table.partition, x.token, x.length, w.embedding, s.status);
+    embedding_pair_scores(exec, table.partition, w.embedding, x.pair_score, x.num_calls);
+  }
 
   timer.stage("motley::step::partition", &StepTiming::partition_s);
   partition_members(exec, table.shaping, x.quality, s.member);
   partition(exec, table.partition, x.pair_score, s.member, x.cluster, x.cluster_size,
             x.num_clusters);
+  if (s.any_clustering)
+    cluster_embeddings(exec, table.partition, step, s.cluster_workspace, s.member, x.cluster,
+                       x.cluster_size, x.num_clusters);
+  if (s.class_table.span() > 0)
+    class_history(exec, table.partition, s.class_table, x.prompt_id, x.token, x.length, x.class_id,
+                  x.cluster, x.history);
 
   timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
-  shape_reward<float>(exec, table.shaping, table.partition, step, x.quality, x.cluster_size,
-                      x.pair_score, x.token, x.length, x.old_log_prob, x.diversity, x.reward,
-                      x.used);
+  shape_reward<float>(exec,
+                      {table.shaping, table.partition, step, x.quality, x.cluster, x.cluster_size,
+                       x.pair_score, x.token, x.length, x.finish, x.old_log_prob},
+                      s.reward_workspace, x.diversity, x.reward, x.used);
+  if (s.any_signed_product)
+    count_negative_products(exec, table.shaping, x.quality, s.negative_products);
   add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
 }
 
@@ -94,8 +123,10 @@ void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
     subtract_kl<float>(exec, table.loss, x.old_log_prob, x.ref_log_prob, x.length, x.reward);
 
   timer.stage("motley::step::group_advantage", &StepTiming::partition_s);
-  group_advantage<float>(exec, table.advantage, x.reward, x.used, x.group_mean, x.group_std,
-                         x.advantage);
+  group_advantage<float>(exec,
+                         {table.advantage, table.shaping, x.quality, x.diversity, x.reward,
+                          x.cluster, x.cluster_size, x.history, x.length, x.used},
+                         s.reward_workspace, x.group_mean, x.group_std, x.advantage);
 }
 
 void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {

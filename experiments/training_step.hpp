@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cluster.hpp"
 #include "core/generation_metrics.hpp"
 #include "core/record.hpp"
 #include "experiments/diagnostics.hpp"
@@ -38,7 +39,9 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs);
 /// checkpoints as `state.<name>`, one row per replica, bit for bit.
 struct CarriedState {
   std::string name;
-  View2<double> values;  // [R,n]
+  View2<double> values;    // [R,n]
+  std::vector<bool> kept;  // [R] false where the replica's own settings need none; empty = all
+  bool keeps(std::size_t r) const { return kept.empty() || kept[r]; }
 };
 
 /// Everything a step touches; allocated once, the step allocates nothing.
@@ -47,7 +50,9 @@ struct TrainingState {
   Shape shape;
   ReplicaTable replicas;
   bool any_reference = false;
-  bool any_classifier = false;
+  bool any_classifier = false;  ///< weights in use, for pair scores or embeddings
+  bool any_judge = false;
+  bool any_clustering = false;
   bool any_schedule = false;    ///< of the temperature
   bool any_filter = false;      ///< dynamic sampling
   bool any_correction = false;  ///< of the mismatch between sampler and trainer
@@ -64,9 +69,14 @@ struct TrainingState {
   TileWorkspace<float> rollout_workspace;
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
-  View3<int> member;          // [R,B,G]
-  View3<float> token_weight;  // [R,B,G]
-  View4<float> token_scale;   // [R,B,G,T] importance weights; empty unless any_correction
+  ClusterWorkspace cluster_workspace;
+  View2<double> class_table;  // [R,N * kHistorySize], empty unless partition.across_steps
+  RewardWorkspace reward_workspace;
+  bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
+  View1<int> negative_products;     // [R] of this step, `count_negative_products`
+  View3<int> member;                // [R,B,G]
+  View3<float> token_weight;        // [R,B,G]
+  View4<float> token_scale;         // [R,B,G,T] importance weights; empty unless any_correction
   FilterState filter;
   HostView1<int> pending_on_host;  // [R]
   View2<float> gradient;           // [R,N]
@@ -113,6 +123,10 @@ void advantage_stages(const Exec& exec, TrainingState& state, StageTimer& timer)
 /// `shaping_stages` and `advantage_stages`: all there is to do where logged rollouts are rewarded
 /// anew.
 void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
+
+/// Remembers the step's completions where partition.across_steps is set; once per step, after the
+/// stages that may look at one group twice.
+void remember_step(const Exec& exec, TrainingState& state, std::uint32_t step);
 
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);

@@ -89,6 +89,17 @@ void pair_scores(const Exec& exec, const PairNet& net, const PairWeights<Scalar>
                  const ConstView3<int>& length, const View4<float>& pair_score,
                  const View2<int>& num_calls, const View1<StatusWord>& status);
 
+/// Embeddings of the replicas that cluster the classifier's: mean of the encoder's final states
+/// over the completion's tokens, to length 1 (0 becomes the first unit vector). bi_encoder only.
+/// Equal completions are embedded once. Other replicas are left alone. \param embedding [R,B,G,E]
+/// out, what is beyond the encoder's width is 0
+template <class Scalar>
+void text_embeddings(const Exec& exec, const PairNet& net, const PairWeights<Scalar>& weights,
+                     const PairWorkspace<Scalar>& workspace,
+                     const ConstView1<PartitionParams>& params, const ConstView4<int>& token,
+                     const ConstView3<int>& length, const View4<float>& embedding,
+                     const View1<StatusWord>& status);
+
 /// Gradient of the mean binary cross-entropy over all pairs of all groups of labelled texts.
 /// \param token [R,B,G,T], length [R,B,G]  completions; group b = texts of one prompt
 /// \param label [R,B,G,G] 1 = same meaning; the upper triangle is read

@@ -141,6 +141,44 @@ struct PairPass {
     });
   }
 
+  /// Equal completions share a representative: same_as[g] = the first of them.
+  KOKKOS_INLINE_FUNCTION void find_unique(const Team& team, int r, int b, int G,
+                                          const PairScratch<Scalar>& s) const {
+    team_for(team, G, [&](int g) {
+      s.same_as[g] = g;
+      for (int j = 0; j < g; ++j) {
+        bool same = length(r, b, j) == length(r, b, g);
+        for (int t = 0; same && t < length(r, b, g); ++t)
+          same = token(r, b, j, t) == token(r, b, g, t);
+        if (same) {
+          s.same_as[g] = j;
+          break;
+        }
+      }
+    });
+  }
+
+  /// Embeds the representatives, as many at a time as the tile holds, into pooled[g].
+  KOKKOS_INLINE_FUNCTION void embed_unique(const Team& team, int r, int b, int G, int per_tile,
+                                           Tile<Scalar>& tile, const PairScratch<Scalar>& s) const {
+    for (int g = 0; g < G;) {
+      // The next representatives; their ids wait in stream_of.
+      int count = 0;
+      while (g < G && count < per_tile) {
+        if (s.same_as[g] == g) {
+          Kokkos::single(Kokkos::PerTeam(team), [&]() { s.stream_of[count] = g; });
+          ++count;
+        }
+        ++g;
+      }
+      team.team_barrier();
+      if (count == 0) break;
+      load_texts(team, r, b, s.stream_of, count, tile);
+      encode(team, r, tile);
+      pool(team, tile, count, s.pooled, [&](int stream) { return s.stream_of[stream]; });
+    }
+  }
+
   KOKKOS_INLINE_FUNCTION void bi_feature(const Scalar* u, const Scalar* v, Scalar* f) const {
     const int E = net.width();
     for (int e = 0; e < E; ++e) {

@@ -22,49 +22,6 @@ struct PairScoreKernel {
     }
   }
 
-  /// Equal completions share a representative; returns the number of representatives, listed in
-  /// s.first before pairs are.
-  KOKKOS_INLINE_FUNCTION int find_unique(const Team& team, int r, int b,
-                                         const PairScratch<Scalar>& s) const {
-    const int G = workspace.G;
-    team_for(team, G, [&](int g) {
-      s.same_as[g] = g;
-      for (int j = 0; j < g; ++j) {
-        bool same = pass.length(r, b, j) == pass.length(r, b, g);
-        for (int t = 0; same && t < pass.length(r, b, g); ++t)
-          same = pass.token(r, b, j, t) == pass.token(r, b, g, t);
-        if (same) {
-          s.same_as[g] = j;
-          break;
-        }
-      }
-    });
-    int unique = 0;
-    for (int g = 0; g < G; ++g) unique += s.same_as[g] == g ? 1 : 0;
-    return unique;
-  }
-
-  KOKKOS_INLINE_FUNCTION void embed_unique(const Team& team, int r, int b, Tile<Scalar>& tile,
-                                           const PairScratch<Scalar>& s) const {
-    const int G = workspace.G;
-    for (int g = 0; g < G;) {
-      // The next representatives, as many as the tile holds; their ids wait in stream_of.
-      int count = 0;
-      while (g < G && count < workspace.texts_per_tile) {
-        if (s.same_as[g] == g) {
-          Kokkos::single(Kokkos::PerTeam(team), [&]() { s.stream_of[count] = g; });
-          ++count;
-        }
-        ++g;
-      }
-      team.team_barrier();
-      if (count == 0) break;
-      pass.load_texts(team, r, b, s.stream_of, count, tile);
-      pass.encode(team, r, tile);
-      pass.pool(team, tile, count, s.pooled, [&](int stream) { return s.stream_of[stream]; });
-    }
-  }
-
   /// Scores pairs (first[p], second[p]) of representatives.
   KOKKOS_INLINE_FUNCTION void score_pairs(const Team& team, int r, int b, Tile<Scalar>& tile,
                                           const PairScratch<Scalar>& s, int n,
@@ -102,8 +59,9 @@ struct PairScoreKernel {
                                     const PairScratch<Scalar>& s) const {
     const int G = workspace.G;
     const int words = params(r).short_answer_words;
-    find_unique(team, r, b, s);
-    if (pass.net.form == ClassifierForm::bi_encoder) embed_unique(team, r, b, tile, s);
+    pass.find_unique(team, r, b, G, s);
+    if (pass.net.form == ClassifierForm::bi_encoder)
+      pass.embed_unique(team, r, b, G, workspace.texts_per_tile, tile, s);
     int calls = 0;
     int n = 0;
     for (int i = 0; i < G; ++i) {

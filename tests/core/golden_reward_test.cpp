@@ -19,12 +19,13 @@ template <class Scalar>
 struct Group {
   int n;
   View4<float> pair_score;
-  View3<int> member, cluster, size, length, used;
+  View3<int> member, cluster, size, length, finish, history, used;
   View2<int> count;
   View4<int> token;
   View4<float> log_prob;
   View3<Scalar> quality, diversity, reward, advantage;
   View2<Scalar> mean, deviation;
+  RewardWorkspace workspace;
   PartitionParams partition_params{.method = PartitionMethod::oracle};
 
   explicit Group(int members, int T = 1)
@@ -34,6 +35,8 @@ struct Group {
         cluster("motley::test::cluster", 1, 1, n),
         size("motley::test::size", 1, 1, n),
         length("motley::test::length", 1, 1, n),
+        finish("motley::test::finish", 1, 1, n),
+        history("motley::test::history", 1, 1, n),
         used("motley::test::used", 1, 1, n),
         count("motley::test::count", 1, 1),
         token("motley::test::token", 1, 1, n, T),
@@ -43,7 +46,8 @@ struct Group {
         reward("motley::test::reward", 1, 1, n),
         advantage("motley::test::advantage", 1, 1, n),
         mean("motley::test::mean", 1, 1),
-        deviation("motley::test::deviation", 1, 1) {
+        deviation("motley::test::deviation", 1, 1),
+        workspace(make_reward_workspace(1, 1, n, false)) {
     Kokkos::deep_copy(member, 1);
     Kokkos::deep_copy(used, 1);
   }
@@ -70,16 +74,21 @@ struct Group {
   }
 
   Doubles shape(const ShapingParams& params) {
-    shape_reward<Scalar>(Exec(), device<ShapingParams>({params}),
-                         device<PartitionParams>({partition_params}), 0, quality, size, pair_score,
-                         token, length, log_prob, diversity, reward, used);
+    shape_reward<Scalar>(
+        Exec(),
+        {device<ShapingParams>({params}), device<PartitionParams>({partition_params}), 0, quality,
+         cluster, size, pair_score, token, length, finish, log_prob},
+        workspace, diversity, reward, used);
     const auto out = values_of(reward);
     return Doubles(out.begin(), out.end());
   }
 
   Doubles advantages(const AdvantageParams& params) {
-    group_advantage<Scalar>(Exec(), device<AdvantageParams>({params}), reward, used, mean,
-                            deviation, advantage);
+    group_advantage<Scalar>(
+        Exec(),
+        {device<AdvantageParams>({params}), device<ShapingParams>({{.shaping = Shaping::none}}),
+         quality, diversity, reward, cluster, size, history, length, used},
+        workspace, mean, deviation, advantage);
     const auto out = values_of(advantage);
     return Doubles(out.begin(), out.end());
   }

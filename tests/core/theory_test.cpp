@@ -1,131 +1,17 @@
-/// Exact numbers through the kernels: a group worked by hand, and the expected update of DARLING by
-/// enumeration over all groups.
+/// Exact results: the expected update of every method by enumeration over all groups, and where its
+/// flow comes to rest.
 
 #include <cmath>
 
-#include <gtest/gtest.h>
-
-#include "core/advantage.hpp"
-#include "core/diversity_metrics.hpp"
-#include "core/eval_metrics.hpp"
-#include "core/objective.hpp"
-#include "core/partition.hpp"
-#include "core/shaping.hpp"
-#include "tests/core/views.hpp"
+#include "tests/core/modes.hpp"
 
 namespace motley::test {
 namespace {
 
-using Doubles = std::vector<double>;
-using Ints = std::vector<int>;
-
-struct Shaped {
-  Doubles diversity, reward, advantage;
-};
-
-/// Groups of n completions with known modes and qualities, all at once: [1,B,n].
-Shaped shape_groups(const std::vector<Ints>& modes, const std::vector<Doubles>& quality,
-                    const ShapingParams& shaping, const AdvantageParams& advantage,
-                    bool correct_only = false) {
-  const auto B = modes.size();
-  const auto n = modes[0].size();
-  Ints flat_modes;
-  Doubles flat_quality;
-  for (std::size_t b = 0; b < B; ++b) {
-    flat_modes.insert(flat_modes.end(), modes[b].begin(), modes[b].end());
-    flat_quality.insert(flat_quality.end(), quality[b].begin(), quality[b].end());
-  }
-  const auto class_id = device_as<View3<int>>(flat_modes, 1, B, n);
-  const auto q = device_as<View3<double>>(flat_quality, 1, B, n);
-  const View4<int> token("motley::test::token", 1, B, n, 1);
-  const View3<int> length("motley::test::length", 1, B, n), member("motley::test::member", 1, B, n),
-      cluster("motley::test::cluster", 1, B, n), size("motley::test::size", 1, B, n),
-      used("motley::test::used", 1, B, n);
-  const View4<float> pair("motley::test::pair", 1, B, n, n),
-      log_prob("motley::test::log_prob", 1, B, n, 1);
-  const View2<int> count("motley::test::count", 1, B), calls("motley::test::calls", 1, B);
-  const View3<double> diversity("motley::test::diversity", 1, B, n),
-      reward("motley::test::reward", 1, B, n), a("motley::test::advantage", 1, B, n);
-  const View2<double> mean("motley::test::mean", 1, B), deviation("motley::test::deviation", 1, B);
-  const auto partition_params = device<PartitionParams>({{.method = PartitionMethod::oracle}});
-  rule_pair_scores(Exec(), partition_params, token, length, class_id, pair, calls);
-  partition_members(Exec(), device<ShapingParams>({shaping}),
-                    device_as<View3<float>>(flat_quality, 1, B, n), member);
-  if (!correct_only) Kokkos::deep_copy(member, 1);
-  partition(Exec(), partition_params, pair, member, cluster, size, count);
-  shape_reward<double>(Exec(), device<ShapingParams>({shaping}), partition_params, 0, q, size, pair,
-                       token, length, log_prob, diversity, reward, used);
-  group_advantage<double>(Exec(), device<AdvantageParams>({advantage}), reward, used, mean,
-                          deviation, a);
-  return {values_of(diversity), values_of(reward), values_of(a)};
-}
-
-void expect(const Doubles& got, const Doubles& want) {
-  ASSERT_EQ(got.size(), want.size());
-  for (std::size_t i = 0; i < got.size(); ++i)
-    EXPECT_NEAR(got[i], want[i], 6e-7) << i;  // six printed digits
-}
-
-const Ints kModes = {0, 0, 0, 3, 4, 4, 6, 7};
-const Doubles kQuality = {1, 1, 1, 1, 0, 0, 1, 0};
 const AdvantageParams kPlain{};
-
-TEST(WorkedGroup, Darling) {
-  const Shaped s = shape_groups({kModes}, {kQuality}, {.floor = 0.0}, kPlain);
-  expect(s.diversity, {5.0 / 7, 5.0 / 7, 5.0 / 7, 1, 6.0 / 7, 6.0 / 7, 1, 1});
-  expect(s.reward, {0.714286, 0.714286, 0.714286, 1, 0, 0, 1, 0});
-  expect(s.advantage,
-         {0.196429, 0.196429, 0.196429, 0.482143, -0.517857, -0.517857, 0.482143, -0.517857});
-}
-
-TEST(WorkedGroup, CorrectOnlyAndAdditive) {
-  const Shaped correct =
-      shape_groups({kModes}, {kQuality}, {.shaping = Shaping::multiplicative_correct, .floor = 0.1},
-                   kPlain, true);
-  Doubles floored;
-  for (const double d : correct.diversity) floored.push_back(std::max(d, 0.1));
-  expect(floored, {0.5, 0.5, 0.5, 1, 0.1, 0.1, 1, 0.1});
-  const Shaped additive =
-      shape_groups({kModes}, {kQuality}, {.shaping = Shaping::additive_norm, .floor = 0.0}, kPlain);
-  expect(additive.reward,
-         {-0.380096, -0.380096, -0.380096, 1.929286, -1.290992, -1.290992, 1.929286, -0.136301});
-}
-
-TEST(WorkedGroup, Estimators) {
-  const ShapingParams none{.shaping = Shaping::none};
-  const Doubles grpo =
-      shape_groups({kModes}, {kQuality}, none, {.norm = AdvantageNorm::group}).advantage;
-  EXPECT_NEAR(grpo[0], 0.724567, 6e-7);
-  EXPECT_NEAR(grpo[4], -1.207612, 6e-7);
-  const Doubles plain = shape_groups({kModes}, {kQuality}, none, kPlain).advantage;
-  EXPECT_NEAR(plain[0], 0.375, 1e-12);
-  EXPECT_NEAR(plain[4], -0.625, 1e-12);
-  const Doubles rloo =
-      shape_groups({kModes}, {kQuality}, none, {.baseline = Baseline::loo}).advantage;
-  EXPECT_NEAR(rloo[0], 0.428571, 6e-7);
-  EXPECT_NEAR(rloo[4], -0.714286, 6e-7);
-}
-
-TEST(WorkedGroup, Metrics) {
-  EXPECT_NEAR(class_entropy({3, 1, 2, 1, 1}), 1.494175, 6e-7);
-  EXPECT_NEAR(distinct_at_k({3, 1, 2, 1, 1}, 8, 4), 3.214286, 6e-7);
-  EXPECT_NEAR(pass_at_k(8, 5, 1), 0.625, 1e-12);
-  EXPECT_NEAR(pass_at_k(8, 5, 2), 0.892857, 6e-7);
-  EXPECT_EQ(pass_at_k(8, 5, 4), 1.0);
-  EXPECT_NEAR(novelty_utility({7, 3, 9, 1}, {0, 0, 2, 3}, 0.8), 4.495935, 6e-7);
-}
-
-TEST(WorkedGroup, AFactorOfOneIsGrpoAndEqualRewardsGiveExactlyZero) {
-  const Shaped quality_only =
-      shape_groups({kModes}, {kQuality}, {.shaping = Shaping::none}, kPlain);
-  const Shaped factor_one = shape_groups({kModes}, {kQuality}, {.floor = 1.0}, kPlain);
-  EXPECT_EQ(quality_only.advantage, factor_one.advantage);
-  for (const double eps : {0.0, 1e-6})
-    for (const double a : shape_groups({kModes}, {Doubles(8, 0.7)}, {.shaping = Shaping::none},
-                                       {.norm = AdvantageNorm::group, .eps = eps})
-                              .advantage)
-      EXPECT_EQ(a, 0.0);
-}
+const AdvantageParams kBare{.baseline = Baseline::none};
+const ShapingParams kDarling{.floor = 0.0};
+const ShapingParams kNone{.shaping = Shaping::none};
 
 /// E[A_i | y_i in mode m] by enumeration of all |modes|^n groups.
 Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const ShapingParams& shaping,
@@ -133,7 +19,7 @@ Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const Shap
   const int modes = static_cast<int>(p.size());
   std::vector<Ints> groups;
   std::vector<Doubles> quality;
-  Doubles probability;
+  Doubles probability;  // of the others
   const int total = static_cast<int>(std::lround(std::pow(modes, n)));
   for (int code = 0; code < total; ++code) {
     Ints group;
@@ -142,7 +28,7 @@ Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const Shap
     for (int i = 0, rest = code; i < n; ++i, rest /= modes) {
       group.push_back(rest % modes);
       q.push_back(r[static_cast<std::size_t>(rest % modes)]);
-      weight *= p[static_cast<std::size_t>(rest % modes)];
+      if (i > 0) weight *= p[static_cast<std::size_t>(rest % modes)];
     }
     groups.push_back(group);
     quality.push_back(q);
@@ -153,79 +39,243 @@ Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const Shap
   for (std::size_t g = 0; g < groups.size(); ++g)
     sum[static_cast<std::size_t>(groups[g][0])] +=
         probability[g] * a[g * static_cast<std::size_t>(n)];
-  for (std::size_t m = 0; m < p.size(); ++m) sum[m] /= p[m];
   return sum;
 }
 
-/// E[A_i | m] = ((n-1)/n) r_m (1 - c_n p_m) + const, c_n = (n-2)/(n-1): no diversity effect at n
-/// = 2.
-TEST(ExpectedUpdate, DarlingAscendsQualityMinusACollisionPenalty) {
-  const Doubles p = {0.5, 0.3, 0.15, 0.05};
-  const Doubles r = {1, 0.9, 0.5, 0};
-  for (const int n : {2, 4, 6}) {
-    const Doubles got = expected_advantage(p, r, n, {.floor = 0.0}, kPlain);
-    const double c = double(n - 2) / (n - 1);
-    Doubles law;
-    for (std::size_t m = 0; m < p.size(); ++m) law.push_back((n - 1.0) / n * r[m] * (1 - c * p[m]));
-    for (std::size_t m = 1; m < p.size(); ++m)
-      EXPECT_NEAR(got[m] - got[0], law[m] - law[0], 1e-12) << n;
-  }
-  expect(expected_advantage(p, r, 4, {.floor = 0.0}, kPlain),
-         {0.037375, 0.077375, -0.125125, -0.462625});
-  expect(expected_advantage(p, r, 6, {.floor = 0.0}, kPlain), {0.024, 0.094, -0.109333, -0.476});
+/// got = law up to one constant.
+void expect_law(const Doubles& got, const Doubles& law, const std::string& what) {
+  for (std::size_t m = 1; m < got.size(); ++m)
+    EXPECT_NEAR(got[m] - got[0], law[m] - law[0], 1e-12) << what << ", mode " << m;
 }
 
-/// At the stationary mixture of binary rewards, uniform over the correct modes, nothing pulls.
-TEST(ExpectedUpdate, UniformOverCorrectModesIsStationary) {
-  const Doubles a = expected_advantage({0.5, 0.5}, {1, 1}, 6, {.floor = 0.0}, kPlain);
-  EXPECT_NEAR(a[0], 0.0, 1e-12);
-  EXPECT_NEAR(a[1], 0.0, 1e-12);
-  // GRPO is neutral between correct modes anywhere; DARLING pushes the dominant one down.
-  const Doubles skewed = expected_advantage({0.8, 0.2}, {1, 1}, 6, {.floor = 0.0}, kPlain);
-  EXPECT_LT(skewed[0], -0.01);
-  EXPECT_GT(skewed[1], 0.05);
-  for (const double x :
-       expected_advantage({0.8, 0.2}, {1, 1}, 6, {.shaping = Shaping::none}, kPlain))
-    EXPECT_EQ(x, 0.0);
+/// Where the noise-free natural-gradient flow d ln p_m = E[A | m] comes to rest.
+Doubles rest_of_flow(Doubles p, const Doubles& r, int n, const ShapingParams& shaping,
+                     const AdvantageParams& advantage, double rate = 1, int steps = 400) {
+  for (int s = 0; s < steps; ++s) {
+    const Doubles a = expected_advantage(p, r, n, shaping, advantage);
+    double total = 0;
+    for (std::size_t m = 0; m < p.size(); ++m) total += p[m] *= std::exp(rate * a[m]);
+    for (double& x : p) x /= total;
+  }
+  return p;
+}
+
+const Doubles kMix = {0.5, 0.3, 0.15, 0.05};
+const Doubles kGraded = {1, 0.9, 0.5, 0};
+
+/// E[A_i | m] = ((n-1)/n) r_m (1 - c_n p_m) + const, c_n = (n-2)/(n-1): no diversity effect at n
+/// = 2. Leave-one-out: the same without (n-1)/n.
+TEST(ExpectedUpdate, DarlingAscendsQualityMinusACollisionPenalty) {
+  for (const int n : {2, 4, 6}) {
+    const double c = double(n - 2) / (n - 1);
+    Doubles law, loo;
+    for (std::size_t m = 0; m < 4; ++m) {
+      loo.push_back(kGraded[m] * (1 - c * kMix[m]));
+      law.push_back((n - 1.0) / n * loo[m]);
+    }
+    expect_law(expected_advantage(kMix, kGraded, n, kDarling, kPlain), law, "mean");
+    expect_law(expected_advantage(kMix, kGraded, n, kDarling, {.baseline = Baseline::loo}), loo,
+               "loo");
+  }
+  expect(expected_advantage(kMix, kGraded, 2, kDarling, kPlain), {.0775, .0275, -.1725, -.4225});
+  expect(expected_advantage(kMix, kGraded, 4, kDarling, kPlain),
+         {0.037375, 0.077375, -0.125125, -0.462625});
+  expect(expected_advantage(kMix, kGraded, 6, kDarling, kPlain), {0.024, 0.094, -0.109333, -0.476});
+}
+
+/// The baseline of the group without i removes the group-size bias: r_m (1 - p_m) + const at every
+/// n, and v_m (1 - p_m)^(K-1) + const for larger sets.
+TEST(ExpectedUpdate, LeaveOneOutPartitionHasNoGroupSizeBias) {
+  const AdvantageParams loo{.baseline = Baseline::loo_partition};
+  for (const int n : {3, 4, 6}) {
+    Doubles law, triples;
+    for (std::size_t m = 0; m < 4; ++m) {
+      law.push_back(kGraded[m] * (1 - kMix[m]));
+      triples.push_back(kGraded[m] * (1 - kMix[m]) * (1 - kMix[m]));
+    }
+    expect_law(expected_advantage(kMix, kGraded, n, kDarling, loo), law, "darling");
+    if (n < 4) continue;
+    expect_law(expected_advantage(
+                   kMix, kGraded, n,
+                   {.shaping = Shaping::coverage, .coverage_k = 3, .coverage_lambda = 1}, loo),
+               triples, "coverage of 3");
+  }
 }
 
 TEST(ExpectedUpdate, DominantModeIsPushedDownInAMixedGroup) {
-  expect(expected_advantage({0.6, 0.3, 0.1}, {1, 1, 0}, 6, {.floor = 0.0}, kPlain),
-         {-0.0166667, 0.1833333, -0.45});
+  const Doubles p = {0.6, 0.3, 0.1}, r = {1, 1, 0};
+  expect(expected_advantage(p, r, 6, kDarling, kPlain), {-0.0166667, 0.1833333, -0.45});
+  const Doubles grpo = expected_advantage(p, r, 6, kNone, {.norm = AdvantageNorm::group});
+  EXPECT_NEAR(grpo[0], .189, 6e-4);
+  EXPECT_NEAR(grpo[1], .189, 6e-4);
 }
 
-/// pi = (.7,.2,.1), ref = (.5,.3,.2): expected loss gradients of the estimators, methods of section
-/// E.
-TEST(KlGradients, EstimatorsAscendWhatTheyShould) {
-  const Doubles pi = {0.7, 0.2, 0.1}, ref = {0.5, 0.3, 0.2};
-  const auto gradient = [&](KlEstimator estimator) {
-    const LossParams params{
-        .policy = PolicyLoss::reinforce, .kl_coef = 1.0, .kl_estimator = estimator};
-    Doubles sum(3, 0.0);
-    for (int token = 0; token < 3; ++token) {
-      const auto k = static_cast<std::size_t>(token);
-      double row[3], ref_row[3];
-      for (int v = 0; v < 3; ++v) {
-        row[v] = std::log(pi[static_cast<std::size_t>(v)]);
-        ref_row[v] = std::log(ref[static_cast<std::size_t>(v)]);
-      }
-      const auto s = scale_and_normalise(row, 3, 1.0);
-      const auto rs = scale_and_normalise(ref_row, 3, 1.0);
-      const bool exact = estimator == KlEstimator::exact;
-      const auto loss = token_loss(params, std::log(pi[k]), std::log(pi[k]), std::log(ref[k]), 0.0);
-      const double kl = row_kl(row, s, ref_row, rs, 3);
-      EXPECT_NEAR(kl, 0.0851228, 6e-8);
-      row_loss_gradient(params, row, 3, s, token, loss.d_log_prob, row_entropy(row, 3, s),
-                        exact ? ref_row : nullptr, rs, kl, 1.0);
-      for (std::size_t v = 0; v < 3; ++v) sum[v] += pi[k] * row[v];
-    }
-    return sum;
+/// Seven alike and one novel, all correct: GRPO has no signal, DARLING has, and the division by the
+/// deviation makes it the same size whatever the difference.
+TEST(ExpectedUpdate, SolvedGroupsKeepAGradient) {
+  const Ints modes = {0, 0, 0, 0, 0, 0, 0, 7};
+  const Doubles solved(8, 1.0);
+  const auto advantage = [&](const ShapingParams& s, const AdvantageParams& a) {
+    return shape_groups({modes}, {solved}, s, a).advantage;
   };
-  const Doubles reverse = {0.175945, -0.098118, -0.077827};
-  expect(gradient(KlEstimator::exact), reverse);
-  expect(gradient(KlEstimator::k2), reverse);
-  expect(gradient(KlEstimator::k1), {0, 0, 0});
-  expect(gradient(KlEstimator::k3), {0.2, -0.1, -0.1});  // forward KL
+  Doubles plain(8, -3.0 / 28), scaled(8, -.353553);
+  plain[7] = .75;
+  scaled[7] = 2.474874;
+  expect(advantage(kDarling, kPlain), plain);
+  const Doubles normed = advantage(kDarling, {.norm = AdvantageNorm::group});
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_NEAR(normed[i], scaled[i], 1e-5);
+  EXPECT_EQ(advantage(kNone, {.norm = AdvantageNorm::group}), Doubles(8, 0.0));
+  // A third of the diversity: the same advantages.
+  const Doubles third =
+      advantage({.shaping = Shaping::coverage, .coverage_k = 2, .coverage_lambda = 1.0 / 3},
+                {.norm = AdvantageNorm::group});
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_NEAR(third[i], scaled[i], 1e-4);
+  EXPECT_EQ(
+      shape_groups({Ints(8, 0)}, {Doubles{1, 1, 0, 0, 1, 0, 1, 1}}, kDarling, kPlain).advantage,
+      Doubles(8, 0.0));
+}
+
+/// E of the shaped reward itself: 1 - p for Div, (1-(1-p)^n)/p for 1/p^, (1-p)^(K-1) for a set.
+TEST(ExpectedUpdate, EffectiveRewardsOfTheCountMethods) {
+  const int n = 6;
+  const auto bare = [&](const ShapingParams& s) {
+    return expected_advantage(kMix, kGraded, n, s, kBare);
+  };
+  const Doubles ips = bare({.shaping = Shaping::ips});
+  const Doubles set = bare({.shaping = Shaping::coverage, .coverage_k = 4, .coverage_lambda = 1});
+  const Doubles entropy = bare({.shaping = Shaping::outcome_entropy, .entropy_alpha = 0.3});
+  const Doubles darling = bare(kDarling);
+  for (std::size_t m = 0; m < 4; ++m) {
+    const double p = kMix[m];
+    EXPECT_NEAR(darling[m], kGraded[m] * (1 - p), 1e-12);
+    EXPECT_NEAR(ips[m], kGraded[m] * (1 - std::pow(1 - p, n)) / p, 1e-12);
+    EXPECT_NEAR(set[m], kGraded[m] * std::pow(1 - p, 3), 1e-12);
+    double mean_log = 0, weight = std::pow(1 - p, n - 1);
+    for (int others = 0; others < n; ++others) {
+      mean_log += weight * std::log((1.0 + others) / n);
+      weight *= p / (1 - p) * (n - 1 - others) / (others + 1);
+    }
+    EXPECT_NEAR(entropy[m], kGraded[m] - 0.3 * mean_log, 1e-12);
+  }
+}
+
+/// p_m = (1 - lam/r_m)/c_n on the support, lam = (#S - c_n) / sum_S 1/r.
+Doubles water_filling(const Doubles& r, int n) {
+  const double c = (n - 2.0) / (n - 1);
+  for (std::size_t support = r.size(); support > 0; --support) {  // r descends
+    double inverse = 0;
+    for (std::size_t m = 0; m < support; ++m) inverse += 1 / r[m];
+    const double lam = (static_cast<double>(support) - c) / inverse;
+    if (r[support - 1] <= lam) continue;
+    Doubles p(r.size(), 0.0);
+    for (std::size_t m = 0; m < support; ++m) p[m] = (1 - lam / r[m]) / c;
+    return p;
+  }
+  return {};
+}
+
+TEST(FixedPoints, DarlingFillsWaterAboveAQualityThreshold) {
+  expect(water_filling({1, .9, .5, .2}, 8), {.535088, .464912, 0, 0});
+  expect(water_filling({1, .5}, 8), {.722222, .277778});
+  const Doubles six = water_filling({1, .9, .8, .7, .6, .5}, 8);
+  const Doubles printed = {.4011, .3161, .2097, .0730, 0, 0};
+  for (std::size_t m = 0; m < 6; ++m) EXPECT_NEAR(six[m], printed[m], 6e-5);
+  // Nothing pulls there inside the support, and what is outside is pushed down.
+  const Doubles p = water_filling({1, .9, .5, .2}, 6);
+  const Doubles a = expected_advantage(p, {1, .9, .5, .2}, 6, kDarling, kPlain);
+  EXPECT_NEAR(a[0], a[1], 1e-12);
+  EXPECT_LT(a[2], a[0] - 1e-3);
+  EXPECT_LT(a[3], a[2]);
+  // The flow gets there: two modes, and three of which one drops out.
+  for (const int n : {4, 8}) {
+    const Doubles two = rest_of_flow({.5, .5}, {1, .5}, n, kDarling, kPlain);
+    EXPECT_NEAR(two[0], water_filling({1, .5}, n)[0], 1e-6);
+  }
+  const Doubles three = rest_of_flow({.2, .3, .5}, {1, .9, .3}, 4, kDarling, kPlain);
+  for (std::size_t m = 0; m < 3; ++m) EXPECT_NEAR(three[m], water_filling({1, .9, .3}, 4)[m], 1e-6);
+}
+
+/// Binary rewards: uniform over the correct modes, zero elsewhere, even from next to nothing.
+TEST(FixedPoints, BinaryRewardsEndUniformOverTheCorrectModes) {
+  const Doubles start = {.97, .01, .01, .01}, r = {1, 1, 1, 0};
+  for (const ShapingParams& s :
+       {kDarling,
+        ShapingParams{.shaping = Shaping::coverage, .coverage_k = 3, .coverage_lambda = 1},
+        ShapingParams{.shaping = Shaping::ips}}) {
+    const Doubles end = rest_of_flow(start, r, 4, s, kPlain, 2, 150);
+    for (std::size_t m = 0; m < 3; ++m) EXPECT_NEAR(end[m], 1.0 / 3, 1e-4) << name_of(s.shaping);
+    EXPECT_LT(end[3], 1e-6) << name_of(s.shaping);
+  }
+  // GRPO keeps the odds of the correct modes, or makes the rich richer.
+  const Doubles grpo = rest_of_flow(start, r, 4, kNone, kPlain, 2, 100);
+  EXPECT_NEAR(grpo[0] / grpo[1], 97, 1e-6);
+}
+
+/// IPS is proportional where DARLING is selective: r = (1, .5) ends where the effective rewards
+/// r (1-(1-p)^n)/p meet, near p ~ r.
+TEST(FixedPoints, IpsKeepsModesInProportion) {
+  const int n = 8;
+  const auto pull = [&](double r, double p) { return r * (1 - std::pow(1 - p, n)) / p; };
+  double low = .5, high = .9;
+  for (int i = 0; i < 60; ++i) {
+    const double p = (low + high) / 2;
+    (pull(1, p) > pull(.5, 1 - p) ? low : high) = p;
+  }
+  // No baseline, so that the effective reward is all there is.
+  const Doubles end = rest_of_flow({.5, .5}, {1, .5}, n, {.shaping = Shaping::ips}, kBare, .5);
+  EXPECT_NEAR(end[0], low, 1e-6);
+  EXPECT_NEAR(end[0], 2.0 / 3, .02);
+}
+
+/// Additive shaping leaks: with M correct modes the wrong ones keep mass iff w c_n > M.
+TEST(FixedPoints, AdditiveLeaksBeyondTheNumberOfCorrectModes) {
+  const double c = 2.0 / 3;
+  for (const double w : {1.3, 1.8}) {
+    ShapingParams additive{.shaping = Shaping::additive, .floor = 0.0};
+    additive.diversity_weight = w;
+    const Doubles end = rest_of_flow({.5, .5}, {1, 0}, 4, additive, kPlain);
+    EXPECT_NEAR(end[0], w * c > 1 ? (1 + w * c) / (2 * w * c) : 1, 1e-6) << w;
+  }
+  // The bonus of Batch is the same pressure on the advantage, in groups that are not all correct.
+  const Doubles batch = expected_advantage(kMix, {1, 1, 0, 0}, 4,
+                                           {.shaping = Shaping::batch, .bonus_coef = 1}, kBare);
+  EXPECT_GT(batch[3] - batch[2], 0.05);
+  EXPECT_GT(batch[1], batch[0]);
+}
+
+/// Terms that know only right and wrong cannot equalise right modes.
+TEST(FixedPoints, PassAtKIsIndifferentAmongCorrectModes) {
+  const Doubles p = {0.6, 0.25, 0.15}, r = {1, 1, 0};
+  std::vector<AdvantageParams> blind;
+  for (const Estimator e : {Estimator::psr, Estimator::nsr, Estimator::w_reinforce,
+                            Estimator::passk, Estimator::pkpo, Estimator::maxrl})
+    blind.push_back({.estimator = e, .baseline = Baseline::none, .k = 3});
+  for (const AdvantageParams& a : blind) {
+    const Doubles got = expected_advantage(p, r, 5, kNone, a);
+    EXPECT_NEAR(got[0], got[1], 1e-12) << name_of(a.estimator);
+    EXPECT_GT(got[0], got[2] + .01) << name_of(a.estimator);
+  }
+  for (const Shaping s : {Shaping::multiplicative, Shaping::ips, Shaping::coverage, Shaping::set_rl,
+                          Shaping::logdet, Shaping::outcome_entropy, Shaping::dra}) {
+    const Doubles got = expected_advantage(p, r, 5, {.shaping = s, .floor = 0, .set_k = 2}, kPlain);
+    EXPECT_GT(got[1], got[0] + 1e-3) << name_of(s);
+  }
+  // PKPO without baseline is the gradient of pass@k: E[A | correct] - E[A | wrong] =
+  // (k/n) (1 - p_c)^(k-1), by the definition of a set that holds i.
+  const Doubles pkpo = expected_advantage(
+      p, r, 5, kNone,
+      {.estimator = Estimator::pkpo, .baseline = Baseline::none, .k = 3, .pkpo = PkpoForm::none});
+  EXPECT_NEAR(pkpo[0] - pkpo[2], 3.0 / 5 * std::pow(.15, 2), 1e-12);
+}
+
+/// With one correct mode the gap of expected advantages shrinks by 1 - c_n p.
+TEST(ExpectedUpdate, DiversityCostsWhereOneModeIsRight) {
+  const auto gap = [](double p, const ShapingParams& s) {
+    const Doubles a = expected_advantage({p, 1 - p}, {1, 0}, 8, s, kPlain);
+    return a[0] - a[1];
+  };
+  EXPECT_NEAR(gap(.9, kDarling) / gap(.9, kNone), .228571, 6e-7);
+  EXPECT_NEAR(gap(1, kDarling) / gap(1, kNone), 1.0 / 7, 1e-12);
 }
 
 }  // namespace

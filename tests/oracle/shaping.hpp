@@ -1,48 +1,9 @@
 #pragma once
-/// Diversity, shaped reward and advantage of one group in plain double. Includes nothing of motley.
+/// Diversity and shaped reward of one group in plain double. Includes nothing of motley.
 
-#include <algorithm>
-#include <cmath>
-#include <map>
-#include <numeric>
-#include <set>
-#include <string>
-#include <vector>
+#include "tests/oracle/shaping_methods.hpp"
 
 namespace oracle {
-
-using Doubles = std::vector<double>;
-
-struct GroupOfCompletions {
-  Doubles quality;
-  std::vector<int> cluster_size;
-  std::vector<Doubles> pair_score;
-  std::vector<std::vector<int>> text;  ///< counted tokens
-  std::vector<Doubles> log_prob;       ///< of the counted tokens
-  bool soft = false;
-};
-
-struct ShapingKnobs {
-  std::string shaping, bias;
-  double floor = 0.1, quality_weight = 1, diversity_weight = 1;
-  int ngram = 4;
-};
-
-struct ShapedGroup {
-  Doubles diversity, reward;
-};
-
-inline double sum(const Doubles& x) {
-  return std::accumulate(x.begin(), x.end(), 0.0);
-}
-inline double mean(const Doubles& x) {
-  return sum(x) / static_cast<double>(x.size());
-}
-inline double deviation(const Doubles& x, int ddof) {
-  double square = 0;
-  for (const double value : x) square += (value - mean(x)) * (value - mean(x));
-  return std::sqrt(square / (static_cast<double>(x.size()) - ddof));
-}
 
 /// z-scores of a group, ddof 0, 0 where all are equal.
 inline Doubles z_scores(const Doubles& x) {
@@ -118,33 +79,17 @@ inline ShapedGroup shape(const GroupOfCompletions& x, const ShapingKnobs& k) {
   }
   const double low = *std::min_element(q.begin(), q.end());
   for (std::size_t i = 0; i < q.size(); ++i) {
-    if (k.shaping == "none") {
-      out.reward.push_back(q[i]);
-      continue;
-    }
+    if (!multiplies(k.shaping)) continue;
     if (k.bias == "group_min") q[i] -= low;
     if (k.bias == "sigmoid") q[i] = 1 / (1 + std::exp(-q[i]));
+  }
+  if (k.shaping == "none" || acts_on_advantage(k.shaping)) return {out.diversity, q};
+  if (is_method(k.shaping)) return {out.diversity, method_rewards(x, k, q)};
+  for (std::size_t i = 0; i < q.size(); ++i) {
     double factor = floored[i];
     if (k.shaping == "ngram" || k.shaping == "unlikelihood") factor = out.diversity[i];
     if (k.shaping == "multiplicative_sigmoid") factor = 1 / (1 + std::exp(-floored[i]));
     out.reward.push_back(q[i] * factor);
-  }
-  return out;
-}
-
-/// (r - baseline) / scale; `batch` = all used rewards of the replica. A group of one has mean 0.
-inline Doubles advantage(const Doubles& reward, const Doubles& batch, const std::string& baseline,
-                         const std::string& norm, double eps) {
-  const double n = static_cast<double>(reward.size());
-  double scale = 1;
-  if (norm == "group") scale = (n > 1 ? deviation(reward, 1) : 1.0) + eps;
-  if (norm == "batch") scale = (batch.size() > 1 ? deviation(batch, 1) : 1.0) + eps;
-  Doubles out;
-  for (const double r : reward) {
-    double a = r;
-    if (baseline == "mean" && n > 1) a = r - mean(reward);
-    if (baseline == "loo" && n > 1) a = r - (sum(reward) - r) / (n - 1);
-    out.push_back(a == 0 ? 0 : a / scale);
   }
   return out;
 }

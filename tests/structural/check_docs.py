@@ -3,11 +3,11 @@
 
 CASE: paper_map   options, functions and tests of docs/paper_map.md exist in the tree
       paths       files named in README.md and docs/ exist
-      metrics     every column of /metrics stands in docs/metrics.md
+      metrics     the table of /metrics in docs/metrics.md is metric_info of core/metrics.cpp
       options     `motley config explain KEY --json` answers in full for every key
       schema      docs/schema.md is what scripts/schema_page makes of a run (needs h5py)
       self-test   the first three catch planted faults
-`check_docs.py ROOT MOTLEY schema --write` writes docs/schema.md instead of comparing.
+With --write, `metrics` and `schema` write their page instead of comparing.
 """
 
 import difflib
@@ -128,16 +128,31 @@ def check_paths(documents, root):
     return faults
 
 
-def metric_names(root):
+def metric_rows(root):
+    """Rows of the table of /metrics, from metric_info."""
     text = (root / "core/metrics.cpp").read_text()
     table = text[text.index("metric_info") : text.index("return table.at")]
-    return re.findall(r'\{"(\w+)",', table)
+    rows = []
+    for name, unit, literals in re.findall(r'\{"(\w+)",\s*"([^"]*)",\s*((?:"[^"]*"\s*)+)\}', table):
+        sentence = "".join(re.findall(r'"([^"]*)"', literals)).replace("|", "\\|")
+        rows.append(f"| `{name}` | {unit} | {sentence} |")
+    return rows
 
 
-def check_metrics(text, names):
-    documented = set(re.findall(r"^\| `([^`|]+)`", text, re.M))
-    every = {n for cell in documented for n in re.split(r"[`, ]+", cell)} | set(CODE.findall(text))
-    return [f"docs/metrics.md: does not define {name}" for name in names if name not in every]
+METRICS_HEAD = "| column | unit | meaning |\n| --- | --- | --- |\n"
+
+
+def with_metric_rows(text, rows):
+    """docs/metrics.md with the table of /metrics written anew."""
+    first = text.index(METRICS_HEAD) + len(METRICS_HEAD)
+    return text[:first] + "\n".join(rows) + text[text.index("\n\n", first) :]
+
+
+def check_metrics(text, rows):
+    faults = [f"docs/metrics.md: lacks the row {row}" for row in rows if row not in text.splitlines()]
+    if not faults and with_metric_rows(text, rows) != text:
+        faults.append("docs/metrics.md: a row of /metrics is no column, or stands elsewhere than in the file")
+    return faults and faults + ["write it anew with scripts/record"]
 
 
 def config_schema(motley):
@@ -209,8 +224,12 @@ def self_test(root, motley):
             faults.append(f"not caught: {plant}")
     if not check_paths({"x.md": "see core/no_such_file.cpp"}, root):
         faults.append("a missing file is not caught")
-    if check_metrics("| `known` |", ["known", "other"]) != ["docs/metrics.md: does not define other"]:
-        faults.append("a metric without definition is not caught")
+    known = METRICS_HEAD + "| `known` | 1 | a sentence |\n\nrest"
+    rows_known = ["| `known` | 1 | a sentence |"]
+    if check_metrics(known, rows_known) or len(metric_rows(root)) < 30:
+        faults.append("a good table of metrics is refused")
+    if not check_metrics(known, [*rows_known, "| `other` | 1 | x |"]) or not check_metrics(known.replace("\n\n", "\n| `gone` | 1 | x |\n\n"), rows_known):
+        faults.append("a metric without its row, or a row without its metric, is not caught")
     return faults
 
 
@@ -219,10 +238,14 @@ def main():
     if case == "schema" and "--write" in sys.argv:
         (root / "docs/schema.md").write_text(schema_page(root, motley))
         return
+    if case == "metrics" and "--write" in sys.argv:
+        page = root / "docs/metrics.md"
+        page.write_text(with_metric_rows(page.read_text(), metric_rows(root)))
+        return
     faults = {
         "paper_map": lambda: check_paper_map((root / "docs/paper_map.md").read_text(), root, config_schema(motley)),
         "paths": lambda: check_paths(documents_of(root), root),
-        "metrics": lambda: check_metrics((root / "docs/metrics.md").read_text(), metric_names(root)),
+        "metrics": lambda: check_metrics((root / "docs/metrics.md").read_text(), metric_rows(root)),
         "options": lambda: check_options(motley),
         "schema": lambda: check_schema(root, motley),
         "self-test": lambda: self_test(root, motley),

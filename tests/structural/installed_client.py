@@ -23,7 +23,7 @@ CLIENT = r"""#include <cstdio>
 
 int main(int argc, char** argv) {
   const Kokkos::ScopeGuard kokkos(argc, argv);
-  const auto task = motley::make_task({.modulus = 2, .digits = 4}, {7});
+  const auto task = motley::make_task({.modulus = 2, .digits = 6, .train_prompts = 16, .eval_prompts = 8}, {7});
   const motley::RunReader run(argv[1]);
   std::printf("%s %lld\n", task->name().c_str(), static_cast<long long>(run.committed()));
 }
