@@ -191,7 +191,7 @@ void RunFile::append_eval(const EvalRecord& record) {
                              : axes == EvalAxes::sample ? q * m
                                                         : q * m * T;
     if (!skipped(axes))
-      MOTLEY_REQUIRE(values.size() == want, ErrorKind::shape, "append_eval: ", name, " has ",
+      MOTLEY_REQUIRE(values.size() == want, ErrorKind::shape, "append_eval: /eval/", name, " has ",
                      values.size(), " values, expected ", want);
   });
   s.guarded([&] {

@@ -2,7 +2,8 @@
 
 #include <cmath>
 
-#include "core/metrics.hpp"
+#include "core/diversity_metrics.hpp"
+#include "core/eval_metrics.hpp"
 #include "tests/core/modes.hpp"
 
 namespace motley::test {
