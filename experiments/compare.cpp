@@ -256,16 +256,15 @@ PairFigures pair_figures(const CompareArm& arm, const CompareArm& baseline,
   return f;
 }
 
-/// ARM, or BY=ARM.
-std::size_t baseline_of(const std::vector<CompareArm>& arms, std::string wanted,
-                        const std::string& by) {
+/// ARM, or KEY=ARM; the name of an arm may hold a `=` itself.
+std::size_t baseline_of(const std::vector<CompareArm>& arms, const std::string& wanted) {
   const bool given = !wanted.empty();
-  if (wanted.rfind(by + "=", 0) == 0) wanted = wanted.substr(by.size() + 1);
-  if (!given) wanted = "grpo";
   std::vector<std::string> names;
-  for (std::size_t a = 0; a < arms.size(); ++a) {
-    if (arms[a].name == wanted) return a;
-    names.push_back(arms[a].name);
+  for (const CompareArm& arm : arms) names.push_back(arm.name);
+  for (const std::string& name :
+       {given ? wanted : std::string("grpo"), wanted.substr(wanted.find('=') + 1)}) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   }
   MOTLEY_REQUIRE(!given, ErrorKind::config, "--baseline: no such arm, got \"", wanted,
                  "\"; allowed: ", join(names), did_you_mean(wanted, names));
@@ -321,7 +320,7 @@ Comparison compare_runs(const CompareRequest& request, std::size_t& unfinished) 
                  ": the runs have none of the default metrics; name one with --metric");
   c.tasks = name_tasks(c.rows, tasks);
   c.arms = arms_of(c.rows);
-  c.baseline = baseline_of(c.arms, request.baseline, request.by);
+  c.baseline = baseline_of(c.arms, request.baseline);
 
   Bootstrap bootstrap(c.reps, c.seed);
   c.arm.resize(c.arms.size());

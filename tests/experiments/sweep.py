@@ -285,6 +285,10 @@ def compare(work):
     expect(latex.count("\\begin{tabular}") == 2 and "\\bottomrule" in latex and "@4" in latex, latex)
     fails = run("compare", "runs/tiny", "--metric", "eval.pass_at_5", check=False, cwd=work)
     expect(fails.returncode == 2 and "k was not evaluated" in fails.stderr, fails.stderr)
+    named = json.loads(run("compare", "runs/tiny", "--baseline", "run.name=darling", "--json", cwd=work).stdout)
+    expect(named["baseline"] == "darling", "the baseline by KEY=ARM")
+    unknown = run("compare", "runs/tiny", "--baseline", "darlin", check=False, cwd=work)
+    expect(unknown.returncode == 2 and 'did you mean "darling"' in unknown.stderr, unknown.stderr)
     # A default column that a file lacks is left out; asked for, it is a fault.
     run("train", "-c", "tiny.ini", "run.name=odd", "eval.k=2", "-o", "odd", cwd=work)
     mixed = run("compare", "runs/tiny", "odd", cwd=work).stdout
