@@ -1,6 +1,6 @@
 #pragma once
-// Only for clang-tidy 14, given by -include: libstdc++ hides <source_location> from that clang, which
-// lacks the builtin behind it.
+// Only for clang-tidy 14, given by -include: libstdc++ hides <source_location> from that clang,
+// which lacks the builtin behind it.
 #if defined(__clang__) && __clang_major__ < 15
 #include <cstdint>
 namespace std {

@@ -35,17 +35,23 @@ const MetricInfo& metric_info(Metric metric) {
       {"num_distinct_correct", "1",
        "mean ground-truth classes among completions with quality above 0"},
       {"kl_ref", "nat",
-       "mean divergence from the reference by the configured estimator; NaN where kl.coef = 0"},
+       "mean divergence from the reference by the configured estimator and direction; NaN where kl.coef = 0"},
       {"kl_old", "nat", "mean of old - new log-probability"},
       {"kl_k1", "nat", "estimator k1 of KL(new|ref); NaN where kl.coef = 0"},
       {"kl_k2", "nat", "estimator k2"},
       {"kl_k3", "nat", "estimator k3"},
-      {"kl_exact", "nat", "exact over the vocabulary; NaN unless kl.estimator = exact"},
+      {"kl_exact", "nat",
+       "KL(new|ref), exact over the vocabulary; NaN unless kl.estimator = exact, in the loss"},
       {"ratio_mean", "1", "mean importance ratio"},
       {"ratio_max", "1", "largest importance ratio"},
       {"clip_frac_low", "1", "share of tokens at the lower clip bound"},
       {"clip_frac_high", "1", "share of tokens at the upper clip bound"},
       {"clip_frac_dual", "1", "share of tokens at the dual clip bound"},
+      {"dropped_frac", "1",
+       "share of tokens without policy loss: clip_cov, loss.top_entropy_quantile"},
+      {"penalised_frac", "1", "share of tokens that kl_cov penalises"},
+      {"entropy_coef", "1",
+       "coefficient of the entropy bonus; with entropy.adaptive as moved by this step's entropy"},
       {"policy_loss", "1", "aggregated policy loss"},
       {"grad_norm", "1", "norm of the gradient before clipping"},
       {"lr", "1", "learning rate"},
@@ -234,7 +240,7 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
         const auto set = [&](Metric m, double value) { values(r, static_cast<int>(m)) = value; };
         const LossParams& p = params(r);
         const bool kl = p.kl_coef != 0.0;
-        const bool exact = kl && p.kl_estimator == KlEstimator::exact;
+        const bool exact = p.exact_kl();
         set(Metric::kl_old, mean(UpdateSum::kl_old));
         set(Metric::kl_k1, kl ? mean(UpdateSum::kl_k1) : nan);
         set(Metric::kl_k2, kl ? mean(UpdateSum::kl_k2) : nan);
@@ -246,7 +252,11 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
             case KlEstimator::k2: configured = mean(UpdateSum::kl_k2); break;
             case KlEstimator::k3: configured = mean(UpdateSum::kl_k3); break;
             case KlEstimator::abs: configured = mean(UpdateSum::kl_abs); break;
-            case KlEstimator::exact: configured = mean(UpdateSum::kl_exact); break;
+            case KlEstimator::k3_unbiased: configured = mean(UpdateSum::kl_k3); break;
+            case KlEstimator::exact:
+              configured = mean(p.kl_direction == KlDirection::reverse ? UpdateSum::kl_exact
+                                                                       : UpdateSum::kl_direction);
+              break;
           }
         set(Metric::kl_ref, configured);
         set(Metric::ratio_mean, mean(UpdateSum::ratio));
@@ -254,46 +264,12 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
         set(Metric::clip_frac_low, mean(UpdateSum::clip_low));
         set(Metric::clip_frac_high, mean(UpdateSum::clip_high));
         set(Metric::clip_frac_dual, mean(UpdateSum::clip_dual));
+        set(Metric::dropped_frac, mean(UpdateSum::dropped));
+        set(Metric::penalised_frac, mean(UpdateSum::penalised));
         set(Metric::policy_loss, sums(r, static_cast<int>(UpdateSum::policy_loss)));
         set(Metric::grad_norm, grad_norm(r));
         set(Metric::lr, lr(r));
       });
-}
-
-double pass_at_k(int n, int c, int k) {
-  MOTLEY_REQUIRE(n >= 1 && c >= 0 && c <= n && k >= 1 && k <= n, ErrorKind::internal, "pass_at_k(",
-                 n, ", ", c, ", ", k, ")");
-  if (n - c < k) return 1.0;
-  double miss = 1.0;
-  for (int j = n - c + 1; j <= n; ++j) miss *= 1.0 - double(k) / j;
-  return 1.0 - miss;
-}
-
-double distinct_at_k(const std::vector<int>& class_counts, int n, int k) {
-  double sum = 0.0;
-  for (const int count : class_counts)
-    if (count > 0) sum += pass_at_k(n, count, k);
-  return sum;
-}
-
-double class_entropy(const std::vector<int>& class_counts) {
-  double n = 0.0, entropy = 0.0;
-  for (const int count : class_counts) n += count;
-  for (const int count : class_counts)
-    if (count > 0) entropy -= count / n * std::log(count / n);
-  return entropy;
-}
-
-double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster,
-                       double patience) {
-  double sum = 0.0, norm = 0.0, weight = 1.0;
-  for (std::size_t i = 0; i < score.size(); ++i, weight *= patience) {
-    norm += weight;
-    const bool fresh = std::find(cluster.begin(), cluster.begin() + static_cast<std::ptrdiff_t>(i),
-                                 cluster[i]) == cluster.begin() + static_cast<std::ptrdiff_t>(i);
-    if (fresh) sum += weight * score[i];
-  }
-  return norm > 0.0 ? sum / norm : 0.0;
 }
 
 }  // namespace motley

@@ -1,7 +1,6 @@
 #pragma once
-/// Per-step metrics of a replica, and the estimators used by evaluation.
-
-#include <vector>
+/// Per-step metrics of a replica. Estimators of evaluation: core/diversity_metrics.hpp,
+/// core/text_metrics.hpp, core/eval_metrics.hpp.
 
 #include "core/advantage.hpp"
 #include "core/objective.hpp"
@@ -44,6 +43,9 @@ enum class Metric : int {
   clip_frac_low,
   clip_frac_high,
   clip_frac_dual,
+  dropped_frac,
+  penalised_frac,
+  entropy_coef,
   policy_loss,
   grad_norm,
   lr,
@@ -68,7 +70,8 @@ struct MetricInfo {
 const MetricInfo& metric_info(Metric metric);
 
 /// Fills the columns that follow from the rollout buffer (not kl_*, ratio_*, clip_*, policy_loss,
-/// grad_norm, lr, which `update_metrics` sets, nor those of `generation_metrics`). One thread per
+/// grad_norm, lr, which `update_metrics` sets, nor entropy_coef of `entropy_control`, nor those of
+/// `generation_metrics`). One thread per
 /// replica and group, ordered sums in double.
 /// \param scratch [R,B,kGroupMetricTerms]   \param values [R,kMetrics] out
 inline constexpr int kGroupMetricTerms = 24;
@@ -81,20 +84,5 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
                     const ConstView1<double>& ratio_max, const ConstView1<double>& grad_norm,
                     const ConstView1<double>& lr, const ConstView1<LossParams>& params,
                     const View2<double>& values);
-
-/// Unbiased pass@k = 1 - C(n-c, k) / C(n, k); 1 if n - c < k (Chen et al. 2021). Needs k <= n.
-double pass_at_k(int n, int c, int k);
-
-/// Unbiased expected number of distinct classes among k of n draws:
-/// sum over classes of 1 - C(n - n_m, k) / C(n, k).
-double distinct_at_k(const std::vector<int>& class_counts, int n, int k);
-
-/// -sum (n_m / n) ln (n_m / n), nats.
-double class_entropy(const std::vector<int>& class_counts);
-
-/// NoveltyBench utility: sum_i p^i [class of i is new] u_i / sum_i p^i, i = 0, ..., p = patience
-/// (0.8 there, 1 in the DARLING paper, where it is the sum of first-of-class scores over k).
-double novelty_utility(const std::vector<double>& score, const std::vector<int>& cluster,
-                       double patience);
 
 }  // namespace motley

@@ -46,7 +46,7 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params,
                   const ConstView4<Scalar>& ref_log_prob, const ConstView3<Scalar>& advantage,
                   const ConstView3<int>& length, const ConstView3<Scalar>& weight,
                   const View4<Scalar>& loss, const View4<Scalar>& gradient,
-                  const View2<double>& sums) {
+                  const View2<double>& sums, const TokenPlan<Scalar>& plan) {
   const int R = static_cast<int>(length.extent(0));
   const int B = static_cast<int>(length.extent(1));
   const int G = static_cast<int>(length.extent(2));
@@ -64,10 +64,12 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params,
               gradient(r, b, g, t) = Scalar(0);
               if (t >= length(r, b, g)) continue;
               const Scalar fresh = new_log_prob(r, b, g, t);
-              const TokenLoss<Scalar> l = token_loss(p, fresh, old_log_prob(r, b, g, t),
-                                                     ref_log_prob(r, b, g, t), advantage(r, b, g));
+              const TokenNote<Scalar> note = plan.note(r, b, g, t);
+              const TokenLoss<Scalar> l =
+                  token_loss(p, fresh, old_log_prob(r, b, g, t), ref_log_prob(r, b, g, t),
+                             advantage(r, b, g), note);
               const Scalar share = weight(r, b, g);
-              loss(r, b, g, t) = l.policy + static_cast<Scalar>(p.kl_coef) * l.kl;
+              loss(r, b, g, t) = l.policy + static_cast<Scalar>(p.kl_in_loss()) * l.kl;
               gradient(r, b, g, t) = share * l.d_log_prob;
               add(UpdateSum::tokens, 1.0);
               add(UpdateSum::loss, double(share) * double(loss(r, b, g, t)));
@@ -77,6 +79,10 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params,
               add(UpdateSum::clip_low, l.clipped_low ? 1.0 : 0.0);
               add(UpdateSum::clip_high, l.clipped_high ? 1.0 : 0.0);
               add(UpdateSum::clip_dual, l.clipped_dual ? 1.0 : 0.0);
+              add(UpdateSum::dropped, (note.role & kTokenDropped) != 0 ? 1.0 : 0.0);
+              add(UpdateSum::penalised, (note.role & kTokenPenalised) != 0 ? 1.0 : 0.0);
+              if (p.kl_coef != 0.0)
+                add_kl_estimates(double(fresh), double(ref_log_prob(r, b, g, t)), total);
             }
         for (int k = 0; k < kUpdateSums; ++k) sums(r, k) = total[k];
       });
@@ -90,7 +96,7 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params,
       const Exec&, const ConstView1<LossParams>&, const ConstView4<Scalar>&,                    \
       const ConstView4<Scalar>&, const ConstView4<Scalar>&, const ConstView3<Scalar>&,          \
       const ConstView3<int>&, const ConstView3<Scalar>&, const View4<Scalar>&,                  \
-      const View4<Scalar>&, const View2<double>&);
+      const View4<Scalar>&, const View2<double>&, const TokenPlan<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

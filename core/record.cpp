@@ -22,7 +22,8 @@ StepRecord::StepRecord(const Shape& s)
       cluster_size("motley::record::cluster_size", s.R, s.B, s.G),
       num_clusters("motley::record::num_clusters", s.R, s.B),
       pair_score("motley::record::pair_score", s.R, s.B, s.G, s.G),
-      metrics("motley::record::metrics", s.R, kMetrics) {}
+      metrics("motley::record::metrics", s.R, kMetrics),
+      diagnostics("motley::record::diagnostics", s.R, kDiagnostics) {}
 
 void collect(const Exec& exec, const RolloutBuffer& buffer, const View2<double>& metrics,
              StepRecord& record) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/diagnostics.hpp"
+#include "core/eval_record.hpp"
 #include "core/metrics.hpp"
 #include "core/rollout.hpp"
 
@@ -33,6 +35,7 @@ struct StepRecord {
   HostView2<int> num_clusters;                             // [R,B]
   HostView4<float> pair_score;                             // [R,B,G,G]
   HostView2<double> metrics;                               // [R,kMetrics]
+  HostView2<double> diagnostics;                           // [R,kDiagnostics] of due steps
   StepTiming timing;
 
   StepRecord() = default;
@@ -42,15 +45,5 @@ struct StepRecord {
 /// Copies the logged fields of the step to the host; ends with a fence of `exec`.
 void collect(const Exec& exec, const RolloutBuffer& buffer, const View2<double>& metrics,
              StepRecord& record);
-
-/// One evaluation of one replica. Q eval prompts, K values of k.
-struct EvalRecord {
-  std::int64_t step = 0;
-  std::vector<int> num_samples, num_correct, num_distinct, num_distinct_correct,
-      num_distinct_wrong;                                       // [Q]
-  std::vector<float> quality;                                   // [Q] the task's own
-  std::vector<float> class_entropy, length, truncated_frac;     // [Q]
-  std::vector<double> pass_at_k, distinct_at_k, coverage_at_k;  // [K]
-};
 
 }  // namespace motley

@@ -9,6 +9,7 @@
 #include "experiments/pretrain.hpp"
 #include "io/checkpoint.hpp"
 #include "io/digest.hpp"
+#include "io/lock.hpp"
 
 namespace motley {
 
@@ -126,6 +127,16 @@ std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, cons
     BasePolicy& base = known[key];
     if (!load(config, key, base, say)) missing.push_back(config);
   }
+  // Processes of one sweep want the same bases: the first makes them, the others find them made.
+  // Locks are taken in the order of the keys, so that no two wait for each other.
+  std::map<std::string, RunConfig> wanted;
+  for (const RunConfig& config : missing) wanted.emplace(base_key(config), config);
+  std::vector<TurnLock> turns;
+  for (const auto& [key, config] : wanted) turns.emplace_back(cache_file(config, key));
+  std::erase_if(missing, [&](const RunConfig& config) {
+    const std::string key = base_key(config);
+    return load(config, key, known.at(key), say);
+  });
   if (!missing.empty()) {
     say(concat("pretrain: ", missing.size(), " base polic", missing.size() == 1 ? "y" : "ies",
                " to train (then cached in ", configs.front().pretrain.cache, ")"));

@@ -27,11 +27,21 @@ E parse_name(const std::string& text, const char* what) {
   return static_cast<E>(found - names.begin());
 }
 
-/// Every method with the linkage union_find, and the other linkages of the classifier.
-std::string all_methods() {
+/// Every method with the linkage union_find, and the other linkages of the classifier; without a
+/// judge that never errs, and without embeddings of a classifier that makes none.
+std::string all_methods(const RunConfig& own) {
+  const PartitionParams& p = own.partition;
+  const bool errs = p.false_merge > 0 || p.false_split > 0;
+  const bool embeds =
+      p.embedding != EmbeddingKind::classifier || own.classifier.form == ClassifierForm::bi_encoder;
   std::string list = "oracle,logged";
-  for (const std::string_view method : EnumNames<PartitionMethod>::names)
-    if (method != "oracle") list += "," + std::string(method);
+  for (std::size_t m = 0; m < EnumNames<PartitionMethod>::names.size(); ++m) {
+    const auto method = static_cast<PartitionMethod>(m);
+    if (method == PartitionMethod::oracle || (method == PartitionMethod::noisy_oracle && !errs) ||
+        (clusters_embeddings(method) && !embeds))
+      continue;
+    list += "," + std::string(name_of(method));
+  }
   for (const std::string_view linkage : EnumNames<Linkage>::names)
     if (linkage != "union_find" && linkage != "soft") list += ",classifier/" + std::string(linkage);
   return list;
@@ -50,6 +60,9 @@ std::vector<Variant> parse_methods(const std::string& list, const RunConfig& own
                       ? Linkage::union_find
                       : parse_name<Linkage>(word.substr(slash + 1), "linkage");
     }
+    MOTLEY_REQUIRE(v.logged || !clusters_embeddings(p.method) || p.linkage == Linkage::union_find,
+                   ErrorKind::config, "--method: ", word,
+                   ": this method makes clusters without a linkage; allowed: ", name_of(p.method));
     MOTLEY_REQUIRE(p.linkage != Linkage::soft, ErrorKind::config, "--method: ", word,
                    ": a soft linkage has no clusters to compare; allowed: the other linkages");
     for (const Variant& other : out)
@@ -292,7 +305,8 @@ int run_partition(const CommandLine& line) {
   require_words(line, "partition", 1, 1, "RUN");
   const std::string file = run_file_of(line.positional[0]);
   const RunConfig own = config_from_ini(RunReader(file).ini(), file);
-  Counterfactual replay(file, parse_methods(line.get("method", all_methods()), own), say_on_stderr);
+  Counterfactual replay(file, parse_methods(line.get("method", all_methods(own)), own),
+                        say_on_stderr);
   const std::vector<std::int64_t> steps = chosen_steps(line, replay);
   SideOutput side(line, replay, steps);
   const std::vector<std::int64_t> with_policy = replay.gradient_steps();

@@ -204,6 +204,26 @@ int run_train(const CommandLine& line) {
   return 0;
 }
 
+/// Gives the evaluator the pair classifier of the run's base.
+void use_base_classifier(const Exec& exec, const RunConfig& config, const Task& task,
+                         Evaluator& evaluator) {
+  const auto bases = obtain_bases(
+      {config}, [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); });
+  const PairNet net =
+      make_pair_net_layout(config.classifier, task.vocabulary().size(), config.rollout.max_tokens)
+          .net;
+  const PairWeights<float> weights = make_pair_weights<float>(1, net);
+  const auto host = Kokkos::create_mirror(weights.encoder.params);
+  const std::vector<float>& values = bases.front().classifier;
+  MOTLEY_REQUIRE(values.size() == host.extent(1), ErrorKind::input, bases.front().file,
+                 ": the pair classifier has ", values.size(), " numbers, expected ",
+                 host.extent(1));
+  std::copy(values.begin(), values.end(), &host(0, 0));
+  Kokkos::deep_copy(weights.encoder.params, host);
+  pack_pair_weights(exec, net, weights);
+  evaluator.use_classifier(net, weights, config.classifier.symmetrize);
+}
+
 int run_eval(const CommandLine& line) {
   require_words(line, "eval", 1, 1, "RUN or CHECKPOINT");
   const fs::path what(line.positional[0]);
@@ -247,6 +267,7 @@ int run_eval(const CommandLine& line) {
   const Exec exec;
   pack_weights(exec, layout.net, weights);
   Evaluator evaluator({config}, *task, layout.net, config.rollout.max_tokens);
+  if (evaluator.needs_classifier()) use_base_classifier(exec, config, *task, evaluator);
   const EvalRecord record = evaluator.evaluate(exec, weights, checkpoint.step).front();
   const auto mean = [](const auto& values) {
     double sum = 0;
@@ -261,22 +282,33 @@ int run_eval(const CommandLine& line) {
                         {"pass_at_k", record.pass_at_k},
                         {"distinct_at_k", record.distinct_at_k},
                         {"coverage_at_k", record.coverage_at_k},
+                        {"maj_at_k", record.maj_at_k},
+                        {"utility_at_k", record.utility_at_k},
+                        {"maxg_at_k", record.maxg_at_k},
                         {"num_distinct_correct", mean(record.num_distinct_correct)},
-                        {"quality", mean(record.quality)},
-                        {"class_entropy", mean(record.class_entropy)}};
+                        {"quality", mean(record.mean_quality)},
+                        {"class_entropy", mean(record.class_entropy)},
+                        {"semantic_entropy", mean(record.semantic_entropy)},
+                        {"vendi", mean(record.vendi)},
+                        {"distinct_n", mean(record.distinct_n)},
+                        {"ead", mean(record.ead)},
+                        {"self_bleu", mean(record.self_bleu)},
+                        {"length", mean(record.length)}};
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
   std::printf("%s, step %lld, %zu held-out prompts, %d samples each, temperature %g\n",
               name.c_str(), static_cast<long long>(checkpoint.step), record.num_samples.size(),
               config.eval.samples, config.eval.temperature);
-  std::vector<std::vector<std::string>> rows = {{"k", "pass@k", "distinct@k", "coverage@k"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"k", "pass@k", "maj@k", "distinct@k", "coverage@k", "utility@k"}};
   for (std::size_t i = 0; i < config.eval.k.size(); ++i)
     rows.push_back({std::to_string(config.eval.k[i]), fixed(record.pass_at_k[i], 4),
-                    fixed(record.distinct_at_k[i], 3), fixed(record.coverage_at_k[i], 3)});
+                    fixed(record.maj_at_k[i], 4), fixed(record.distinct_at_k[i], 3),
+                    fixed(record.coverage_at_k[i], 3), fixed(record.utility_at_k[i], 3)});
   std::printf(
       "%squality %.3f, class entropy %.3f nat, distinct correct classes %.2f, length %.2f tokens\n",
-      table(rows).c_str(), mean(record.quality), mean(record.class_entropy),
+      table(rows).c_str(), mean(record.mean_quality), mean(record.class_entropy),
       mean(record.num_distinct_correct), mean(record.length));
   return 0;
 }

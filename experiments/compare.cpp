@@ -256,10 +256,11 @@ PairFigures pair_figures(const CompareArm& arm, const CompareArm& baseline,
   return f;
 }
 
-std::size_t baseline_of(const std::vector<CompareArm>& arms, std::string wanted) {
+/// ARM, or BY=ARM.
+std::size_t baseline_of(const std::vector<CompareArm>& arms, std::string wanted,
+                        const std::string& by) {
   const bool given = !wanted.empty();
-  if (const auto equals = wanted.find('='); equals != std::string::npos)
-    wanted = wanted.substr(equals + 1);
+  if (wanted.rfind(by + "=", 0) == 0) wanted = wanted.substr(by.size() + 1);
   if (!given) wanted = "grpo";
   std::vector<std::string> names;
   for (std::size_t a = 0; a < arms.size(); ++a) {
@@ -320,7 +321,7 @@ Comparison compare_runs(const CompareRequest& request, std::size_t& unfinished) 
                  ": the runs have none of the default metrics; name one with --metric");
   c.tasks = name_tasks(c.rows, tasks);
   c.arms = arms_of(c.rows);
-  c.baseline = baseline_of(c.arms, request.baseline);
+  c.baseline = baseline_of(c.arms, request.baseline, request.by);
 
   Bootstrap bootstrap(c.reps, c.seed);
   c.arm.resize(c.arms.size());

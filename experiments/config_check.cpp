@@ -108,6 +108,9 @@ void check_contradictions(const Configured& c, Faults& faults) {
     if (k > x.eval.samples)
       fault("eval.k", "pass@k needs at least k samples, got k = ", k,
             " with eval.samples = ", x.eval.samples);
+  if (x.eval.partition == EvalPartition::classifier && x.eval.samples > 4096)
+    fault("eval.samples", "the pair classifier partitions at most 4096 samples of a prompt, got ",
+          x.eval.samples, " with eval.partition = classifier; allowed: at most 4096");
   if (x.update.minibatches > x.rollout.prompts)
     fault("loss.minibatches", "a minibatch needs a prompt, got ", x.update.minibatches,
           " minibatches of rollout.prompts = ", x.rollout.prompts);
@@ -128,6 +131,10 @@ void check_contradictions(const Configured& c, Faults& faults) {
   if (x.filter_groups.metric != FilterMetric::none && x.rollout.group_size == 1)
     fault("filter_groups.metric", "a group of 1 never tells its completions apart, got ",
           name_of(x.filter_groups.metric), " with rollout.group_size = 1; allowed: none");
+  if (x.loss.kl_placement == KlPlacement::reward && x.loss.kl_estimator == KlEstimator::k3_unbiased)
+    fault(
+        "kl.estimator",
+        "k3_unbiased corrects a term of the loss, got it with kl.placement = reward; allowed: k1, k2, k3, abs");
   if (x.loss.kl_placement == KlPlacement::reward && x.loss.kl_estimator == KlEstimator::exact)
     fault(
         "kl.placement",
@@ -147,6 +154,18 @@ void check_contradictions(const Configured& c, Faults& faults) {
       fault("rollout.group_size", "too large for partition.method = ", method, ", got ",
             x.rollout.group_size, "; allowed: 1 to ", kMaxClusteredGroup);
   }
+  if (x.loss.kl_direction != KlDirection::reverse && x.loss.kl_estimator != KlEstimator::exact)
+    fault("kl.direction", "only the exact divergence has a direction, got ",
+          name_of(x.loss.kl_direction), " with kl.estimator = ", name_of(x.loss.kl_estimator),
+          "; allowed: reverse, or kl.estimator = exact");
+  if (x.entropy.min > x.entropy.max)
+    fault("entropy.min", "must not exceed entropy.max = ", x.entropy.max, ", got ", x.entropy.min);
+  if (x.loss.sequence_ratio() && x.loss.top_entropy_quantile < 1.0)
+    fault("loss.top_entropy_quantile", "the ratio of loss.policy = ", name_of(x.loss.policy),
+          " belongs to a whole completion, got ", x.loss.top_entropy_quantile, "; allowed: 1");
+  if (x.loss.policy == PolicyLoss::clip_cov && x.loss.clip_cov_lower >= x.loss.clip_cov_upper)
+    fault("clip_cov.lower", "must be below clip_cov.upper = ", x.loss.clip_cov_upper, ", got ",
+          x.loss.clip_cov_lower);
   if (x.checkpoint.every_steps == 0 && x.checkpoint.every_minutes == 0)
     fault(
         "checkpoint.every_steps",

@@ -87,12 +87,17 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
         ErrorKind::config, v.name, ": diversity.shaping = ", name_of(v.config.diversity.shaping),
         " reads log-probabilities, which the run did not log (log.log_prob = none); ",
         "allowed: other shapings, or a run with log.log_prob = f32");
+    MOTLEY_REQUIRE(
+        own_.log.rollouts == "all" || v.logged || !v.config.partition.across_steps,
+        ErrorKind::config, v.name,
+        ": partition.across_steps counts the completions of every step, and the run has ",
+        "log.rollouts = ", own_.log.rollouts, "; allowed: a run with log.rollouts = all");
     // The policy term alone is compared: it is what the advantages act on.
     v.config.loss.kl_coef = 0;
     v.config.loss.entropy_coef = 0;
     configs.push_back(v.config);
     // What the file says needs no classifier.
-    if (v.logged) configs.back().partition.method = PartitionMethod::exact;
+    if (v.logged) configs.back().partition = {.method = PartitionMethod::exact};
   }
   task_ = make_task(own_.task, std::vector<std::uint64_t>(configs.size(), own_.base_seed()));
   state_ = make_training_state(configs, *task_);
@@ -153,14 +158,12 @@ void Counterfactual::load_rollouts(std::int64_t step) {
 }
 
 const Rewarded& Counterfactual::reward(std::int64_t step) {
-  load_rollouts(step);
+  // Classes that live across steps need the steps before this one.
+  if (state_.class_table.span() > 0)
+    for (const std::int64_t earlier : steps_)
+      if (earlier > step_ && earlier < step) reward_step(earlier);
+  reward_step(step);
   RolloutBuffer& x = state_.buffer;
-  Kokkos::deep_copy(exec_, state_.status, kStatusClear);
-  StepTiming unused;
-  StageTimer timer(exec_, unused);
-  reward_stages(exec_, state_, static_cast<std::uint32_t>(step), timer);
-  timer.finish();
-  require_finite(state_, static_cast<std::uint32_t>(step));
   get(x.cluster, rewarded_.cluster);
   get(x.cluster_size, rewarded_.cluster_size);
   get(x.num_clusters, rewarded_.num_clusters);
@@ -171,6 +174,16 @@ const Rewarded& Counterfactual::reward(std::int64_t step) {
   get(x.pair_score, rewarded_.pair_score);
   restore_logged();
   return rewarded_;
+}
+
+void Counterfactual::reward_step(std::int64_t step) {
+  load_rollouts(step);
+  Kokkos::deep_copy(exec_, state_.status, kStatusClear);
+  StepTiming unused;
+  StageTimer timer(exec_, unused);
+  reward_stages(exec_, state_, static_cast<std::uint32_t>(step), timer);
+  timer.finish();
+  require_finite(state_, static_cast<std::uint32_t>(step));
 }
 
 void Counterfactual::restore_logged() {
@@ -192,6 +205,20 @@ void Counterfactual::restore_logged() {
   const auto advantage = Kokkos::create_mirror(state_.buffer.advantage);
   std::copy(rewarded_.advantage.begin(), rewarded_.advantage.end(), advantage.data());
   Kokkos::deep_copy(state_.buffer.advantage, advantage);
+}
+
+void Counterfactual::permute_embeddings(const std::vector<std::size_t>& order) {
+  if (!state_.any_clustering) return;
+  const auto& view = state_.cluster_workspace.embedding;
+  const std::size_t G = view.extent(2), E = view.extent(3), BG = order.size();
+  std::vector<float> old;
+  get(view, old);
+  const auto host = Kokkos::create_mirror(view);
+  for (std::size_t i = 0; i < view.extent(0) * BG; ++i) {
+    const std::size_t from = i / G * G + order[i % BG];
+    std::copy(&old[from * E], &old[from * E] + E, host.data() + i * E);
+  }
+  Kokkos::deep_copy(view, host);
 }
 
 const std::vector<int>& Counterfactual::permuted_clusters() {
@@ -226,8 +253,13 @@ const std::vector<int>& Counterfactual::permuted_clusters() {
     }
   Kokkos::deep_copy(x.pair_score, host);
   Kokkos::deep_copy(state_.member, members);
+  permute_embeddings(order);
   partition(exec_, state_.replicas.partition, x.pair_score, state_.member, x.cluster,
             x.cluster_size, x.num_clusters);
+  if (state_.any_clustering)
+    cluster_embeddings(exec_, state_.replicas.partition, static_cast<std::uint32_t>(step_),
+                       state_.cluster_workspace, state_.member, x.cluster, x.cluster_size,
+                       x.num_clusters);
   std::vector<int> label;
   get(x.cluster, label);
   permuted_.assign(label.size(), -1);

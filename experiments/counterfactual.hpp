@@ -46,14 +46,16 @@ class Counterfactual {
   const Shape& shape() const { return state_.shape; }  ///< R = variants
   const std::vector<std::int64_t>& steps() const { return steps_; }
 
-  /// Rewards the rollouts of one step under every variant.
+  /// Rewards the rollouts of one step under every variant. With partition.across_steps the steps
+  /// come in rising order; those left out are replayed too.
   const Rewarded& reward(std::int64_t step);
   const Rewarded& rewarded() const { return rewarded_; }  ///< of the last step
   const RolloutStep& logged() const { return logged_; }
   const std::string& file() const { return file_; }
 
-  /// Clusters of the same completions in another order, by the linkage alone on the permuted pair
-  /// scores of the last step; labels come back in the old order. [R,B,G]
+  /// Clusters of the same completions in another order, by the linkage (or the clustering method)
+  /// alone on the permuted pair scores (embeddings) of the last step; labels come back in the old
+  /// order. [R,B,G]
   const std::vector<int>& permuted_clusters();
 
   /// Steps with logged rollouts whose policy is at hand: 0 by the base policy, others by the
@@ -66,7 +68,9 @@ class Counterfactual {
  private:
   void load_classifiers();
   void load_rollouts(std::int64_t step);
+  void reward_step(std::int64_t step);
   void restore_logged();
+  void permute_embeddings(const std::vector<std::size_t>& order);
   void load_policy();
 
   RunReader reader_;

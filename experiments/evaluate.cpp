@@ -1,10 +1,6 @@
 #include "experiments/evaluate.hpp"
 
-#include <algorithm>
-#include <map>
-
 #include "core/base/error.hpp"
-#include "core/metrics.hpp"
 
 namespace motley {
 
@@ -52,7 +48,7 @@ RolloutBuffer evaluation_buffer(const Shape& s) {
 }  // namespace
 
 Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, const Net& net, int T)
-    : task_(task), net_(net), k_(configs.front().eval.k) {
+    : task_(task), net_(net) {
   const int R = static_cast<int>(configs.size());
   const Shape shape{
       R, task.prompts().num_eval, configs.front().eval.samples, task.max_prompt(), T, net.vocab};
@@ -63,18 +59,59 @@ Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, co
   status_ = View1<StatusWord>("motley::evaluate::status", R);
   const auto sampling = Kokkos::create_mirror(sampling_);
   const auto seeds = Kokkos::create_mirror(seeds_);
+  partition_ = View1<PartitionParams>("motley::evaluate::partition", R);
+  const auto partition = Kokkos::create_mirror(partition_);
   for (int r = 0; r < R; ++r) {
     const RunConfig& c = configs[static_cast<std::size_t>(r)];
     sampling(r) = SamplingParams{};
     sampling(r).temperature = c.eval.temperature;
     seeds(r) = c.run.seed;
+    settings_.push_back({c.eval.k, c.eval.ngram_n, net.vocab, c.run.seed, task_.pass_above()});
+    by_classifier_.push_back(c.eval.partition == EvalPartition::classifier);
+    keep_.push_back(c.log.eval_samples);
+    needs_classifier_ = needs_classifier_ || by_classifier_.back();
+    // NoveltyBench's evaluation partition: greedy, against the first member of a class.
+    partition(r) = c.partition;
+    partition(r).linkage = Linkage::greedy_first;
+    partition(r).method =
+        by_classifier_.back() ? PartitionMethod::classifier : PartitionMethod::oracle;
   }
+  Kokkos::deep_copy(partition_, partition);
   Kokkos::deep_copy(sampling_, sampling);
   Kokkos::deep_copy(seeds_, seeds);
   class_id_ = HostView3<int>("motley::evaluate::host_class", R, shape.B, shape.G);
   length_ = HostView3<int>("motley::evaluate::host_length", R, shape.B, shape.G);
   finish_ = HostView3<int>("motley::evaluate::host_finish", R, shape.B, shape.G);
   quality_ = HostView3<float>("motley::evaluate::host_quality", R, shape.B, shape.G);
+  token_ = HostView4<int>("motley::evaluate::host_token", R, shape.B, shape.G, shape.T);
+  log_prob_ = HostView4<float>("motley::evaluate::host_log_prob", R, shape.B, shape.G, shape.T);
+}
+
+void Evaluator::use_classifier(const PairNet& net, const PairWeights<float>& weights,
+                               Symmetrize symmetrize) {
+  const Shape& s = samples_.shape;
+  pair_net_ = net;
+  pair_weights_ = weights;
+  symmetrize_ = symmetrize;
+  pair_workspace_ = make_pair_workspace<float>(net, s.R, s.B, s.G, false);
+  samples_.pair_score = View4<float>("motley::evaluate::pair_score", s.R, s.B, s.G, s.G);
+  samples_.num_calls = View2<int>("motley::evaluate::num_calls", s.R, s.B);
+  samples_.cluster = View3<int>("motley::evaluate::cluster", s.R, s.B, s.G);
+  samples_.cluster_size = View3<int>("motley::evaluate::cluster_size", s.R, s.B, s.G);
+  samples_.num_clusters = View2<int>("motley::evaluate::num_clusters", s.R, s.B);
+  cluster_ = HostView3<int>("motley::evaluate::host_cluster", s.R, s.B, s.G);
+}
+
+void Evaluator::classify(const Exec& exec) {
+  MOTLEY_REQUIRE(cluster_.size() > 0, ErrorKind::internal,
+                 "evaluation by the pair classifier without one");
+  RolloutBuffer& x = samples_;
+  rule_pair_scores(exec, partition_, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
+  pair_scores<float>(exec, pair_net_, pair_weights_, pair_workspace_, symmetrize_, partition_,
+                     x.token, x.length, x.pair_score, x.num_calls, status_);
+  partition(exec, partition_, x.pair_score, ConstView3<int>(), x.cluster, x.cluster_size,
+            x.num_clusters);
+  Kokkos::deep_copy(exec, cluster_, x.cluster);
 }
 
 std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<float>& weights,
@@ -86,6 +123,9 @@ std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<floa
                  {sampling_, seeds_, Stream::eval, static_cast<std::uint32_t>(step)}, x.prompt,
                  x.prompt_length, ConstView2<int>(), rollout_output(x), status_);
   task_.score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality, x.class_id);
+  if (needs_classifier_) classify(exec);
+  Kokkos::deep_copy(exec, token_, x.token);
+  Kokkos::deep_copy(exec, log_prob_, x.sampler_log_prob);
   Kokkos::deep_copy(exec, class_id_, x.class_id);
   Kokkos::deep_copy(exec, length_, x.length);
   Kokkos::deep_copy(exec, finish_, x.finish);
@@ -102,46 +142,44 @@ std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<floa
   return records;
 }
 
-EvalRecord Evaluator::summarise(int r, std::int64_t step) const {
-  const int Q = samples_.shape.B;
+PromptSamples Evaluator::samples_of(int r, int q) const {
   const int M = samples_.shape.G;
+  PromptSamples x;
+  std::vector<int> class_id;
+  for (int m = 0; m < M; ++m) {
+    const int length = length_(r, q, m);
+    const int* token = &token_(r, q, m, 0);
+    x.token.emplace_back(token, token + length);
+    double log_prob = 0;
+    for (int t = 0; t < length; ++t) log_prob += double(log_prob_(r, q, m, t));
+    x.log_prob.push_back(log_prob);
+    x.quality.push_back(double(quality_(r, q, m)));
+    x.truncated.push_back(finish_(r, q, m) == static_cast<int>(Finish::length));
+    class_id.push_back(class_id_(r, q, m));
+    if (by_classifier_[static_cast<std::size_t>(r)]) x.cluster.push_back(cluster_(r, q, m));
+  }
+  if (x.cluster.empty()) x.cluster = canonical_classes(class_id);
+  return x;
+}
+
+EvalRecord Evaluator::summarise(int r, std::int64_t step) const {
+  const EvalSettings& settings = settings_[static_cast<std::size_t>(r)];
+  const int Q = samples_.shape.B;
   EvalRecord e;
   e.step = step;
-  e.pass_at_k.assign(k_.size(), 0.0);
-  e.distinct_at_k.assign(k_.size(), 0.0);
-  e.coverage_at_k.assign(k_.size(), 0.0);
+  for (auto* column : {&e.pass_at_k, &e.maj_at_k, &e.distinct_at_k, &e.coverage_at_k,
+                       &e.utility_at_k, &e.maxg_at_k})
+    column->assign(settings.k.size(), 0.0);
   for (int q = 0; q < Q; ++q) {
-    // Members per class, split by correctness: a class is one meaning, so it is either.
-    std::map<int, int> right, wrong;
-    int correct = 0, truncated = 0;
-    double tokens = 0, quality = 0;
-    for (int m = 0; m < M; ++m) {
-      const bool good = double(quality_(r, q, m)) > task_.pass_above();
-      ++(good ? right : wrong)[class_id_(r, q, m)];
-      correct += good ? 1 : 0;
-      truncated += finish_(r, q, m) == static_cast<int>(Finish::length) ? 1 : 0;
-      tokens += length_(r, q, m);
-      quality += double(quality_(r, q, m));
-    }
-    std::vector<int> all, covered;
-    for (const auto& [id, count] : right) {
-      all.push_back(count);
-      covered.push_back(count);
-    }
-    for (const auto& [id, count] : wrong) all.push_back(count);
-    e.num_samples.push_back(M);
-    e.num_correct.push_back(correct);
-    e.num_distinct.push_back(static_cast<int>(right.size() + wrong.size()));
-    e.num_distinct_correct.push_back(static_cast<int>(right.size()));
-    e.num_distinct_wrong.push_back(static_cast<int>(wrong.size()));
-    e.quality.push_back(static_cast<float>(quality / M));
-    e.class_entropy.push_back(static_cast<float>(class_entropy(all)));
-    e.length.push_back(static_cast<float>(tokens / M));
-    e.truncated_frac.push_back(static_cast<float>(double(truncated) / M));
-    for (std::size_t i = 0; i < k_.size(); ++i) {
-      e.pass_at_k[i] += pass_at_k(M, correct, k_[i]) / Q;
-      e.distinct_at_k[i] += distinct_at_k(all, M, k_[i]) / Q;
-      e.coverage_at_k[i] += distinct_at_k(covered, M, k_[i]) / Q;
+    const PromptSamples x = samples_of(r, q);
+    add_prompt(settings, x, q, Q, e);
+    if (!keep_[static_cast<std::size_t>(r)]) continue;
+    e.cluster.insert(e.cluster.end(), x.cluster.begin(), x.cluster.end());
+    for (int m = 0; m < samples_.shape.G; ++m) {
+      e.quality.push_back(quality_(r, q, m));
+      e.class_id.push_back(class_id_(r, q, m));
+      for (int t = 0; t < samples_.shape.T; ++t)
+        e.token.push_back(t < length_(r, q, m) ? token_(r, q, m, t) : kPad);
     }
   }
   return e;

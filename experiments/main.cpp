@@ -1,9 +1,10 @@
 #include "experiments/cli.hpp"
+#include "experiments/run_status.hpp"
 
 int main(int argc, char** argv) {
   using namespace motley;
   // A new subcommand adds one line here.
   return run_cli(argc, argv,
                  {&kPretrain, &kTrain, &kEval, &kSweep, &kCompare, &kInspect, &kDigest, &kPartition,
-                  &kReshape, &kConfig, &kInfo});
+                  &kReshape, &kStatus, &kConfig, &kInfo});
 }

@@ -94,6 +94,7 @@ std::string allowed_text(const std::string& key, const Allowed& allowed) {
   if (key == "run.method") return join(method_names());
   if (key == "task.name") return join(task_names());
   if (key == "log.rollouts") return "all, every:N, none";
+  if (key == "log.diagnostics") return "every:N, none";
   if (key == "rollout.temperature_schedule") return "constant, linear:END, cosine:END";
   if constexpr (std::is_same_v<T, bool>) return "on, off";
   if constexpr (std::is_same_v<Allowed, Range>) return to_text(allowed);
@@ -147,8 +148,11 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed,
     if (!words.empty() && std::find(words.begin(), words.end(), value) == words.end())
       return concat("unknown value \"", value, "\"", range, did_you_mean(value, words));
     std::int64_t every = 0;
-    if (key == "log.rollouts" && value != "all" && value != "none" &&
-        !(value.rfind("every:", 0) == 0 && parse_integer(value.substr(6), every) && every > 0))
+    const bool scheduled =
+        value == "none" || (key == "log.rollouts" && value == "all") ||
+        (value.rfind("every:", 0) == 0 && parse_integer(value.substr(6), every) && every > 0 &&
+         every <= 1000000000);
+    if ((key == "log.rollouts" || key == "log.diagnostics") && !scheduled)
       return concat("unknown value \"", value, "\"", range);
     TemperatureSchedule ignored;
     if (key == "rollout.temperature_schedule" && !parse_temperature_schedule(value, ignored))

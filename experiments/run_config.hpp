@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/advantage.hpp"
+#include "core/entropy_control.hpp"
 #include "core/filter_groups.hpp"
 #include "core/mismatch.hpp"
 #include "core/objective.hpp"
@@ -121,6 +122,8 @@ struct LogConfig {
   std::string log_prob = "f32";
   bool entropy = false;
   bool pair_score = false;
+  std::string diagnostics = "none";
+  bool eval_samples = false;
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, LogConfig> {
@@ -130,6 +133,10 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
     "precision of logged log-probabilities");
   v("log.entropy", c.entropy, any_value, "1", "log the entropy of every token");
   v("log.pair_score", c.pair_score, any_value, "1", "log the score of every pair");
+  v("log.diagnostics", c.diagnostics, any_value, "1",
+    "which steps measure /diagnostics, at the cost of some seven more passes: every:N or none");
+  v("log.eval_samples", c.eval_samples, any_value, "1",
+    "log tokens, quality and classes of every evaluation sample");
 }
 
 struct CheckpointConfig {
@@ -146,11 +153,20 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("checkpoint.keep", c.keep, between(1, 1e6), "1", "checkpoints kept");
 }
 
+/// What counts as distinct in an evaluation.
+enum class EvalPartition : int { oracle, classifier };
+template <>
+struct EnumNames<EvalPartition> {
+  static constexpr std::array<std::string_view, 2> names = {"oracle", "classifier"};
+};
+
 struct EvalConfig {
   int every_steps = 50;
   int samples = 64;
   std::vector<int> k = {1, 4, 16, 64};
   double temperature = 1.0;
+  EvalPartition partition = EvalPartition::oracle;
+  int ngram_n = 4;
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, EvalConfig> {
@@ -159,6 +175,9 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("eval.samples", c.samples, between(1, 65535), "1", "completions per held-out prompt");
   v("eval.k", c.k, between(1, 65535), "1", "the k of pass@k, a list");
   v("eval.temperature", c.temperature, between(0, 100), "1", "temperature of evaluation");
+  v("eval.partition", c.partition, any_value, "1",
+    "what counts as distinct: the task's classes, or the pair classifier with greedy_first linkage");
+  v("eval.ngram_n", c.ngram_n, between(1, 8), "token", "n of distinct_n");
 }
 
 struct RunConfig {
@@ -176,6 +195,7 @@ struct RunConfig {
   MismatchParams mismatch;
   AdvantageParams advantage;
   LossParams loss;
+  EntropyParams entropy;
   UpdateOptions update;
   OptimConfig optim;
   LogConfig log;
@@ -213,6 +233,7 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.mismatch, v);
   describe(c.advantage, v);
   describe(c.loss, v);
+  describe(c.entropy, v);
   describe(c.update, v);
   describe(c.optim, v);
   describe(c.log, v);

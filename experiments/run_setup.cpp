@@ -63,11 +63,17 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
                                             "loss.clip_ratio_high",
                                             "loss.clip_ratio_c",
                                             "loss.agg",
+                                            "loss.top_entropy_quantile",
+                                            "clip_cov.",
+                                            "kl_cov.",
+                                            "sapo.",
                                             "kl.",
                                             "entropy.",
                                             "optim.",
                                             "log.",
-                                            "eval.temperature"};
+                                            "eval.temperature",
+                                            "eval.partition",
+                                            "eval.ngram_n"};
   const auto left = list_options(a);
   const auto right = list_options(b);
   for (std::size_t i = 0; i < left.size(); ++i) {
@@ -106,15 +112,15 @@ PromptColumns prompt_columns(const Task& task, int replica) {
   return out;
 }
 
-int rollouts_every(const std::string& text) {
+}  // namespace
+
+int steps_between(const std::string& text) {
   if (text == "all") return 1;
   if (text == "none") return 0;
   std::int64_t every = 1;
   parse_integer(text.substr(6), every);
   return static_cast<int>(every);
 }
-
-}  // namespace
 
 RunHeader make_run_header(const RunConfig& config, const Task& task, int replica,
                           const BasePolicy& base) {
@@ -141,7 +147,10 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
   h.steps = config.run.steps;
   h.eval_k = config.eval.k;
   h.eval_prompts = task.prompts().num_eval;
-  h.log.rollouts_every = rollouts_every(config.log.rollouts);
+  h.eval_samples = config.eval.samples;
+  h.log.rollouts_every = steps_between(config.log.rollouts);
+  h.log.diagnostics_every = steps_between(config.log.diagnostics);
+  h.log.eval_samples = config.log.eval_samples;
   h.log.log_prob = config.log.log_prob == "f32"   ? LogProbFormat::f32
                    : config.log.log_prob == "f16" ? LogProbFormat::f16
                                                   : LogProbFormat::none;

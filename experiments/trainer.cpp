@@ -61,6 +61,9 @@ class Batch {
     task_ = make_task(configs.front().task, seeds);
     state_ = make_training_state(configs, *task_);
     evaluator_.emplace(configs, *task_, state_.policy.net, configs.front().rollout.max_tokens);
+    if (evaluator_->needs_classifier())
+      evaluator_->use_classifier(state_.classifier.net, state_.classifier_weights,
+                                 state_.symmetrize);
     tokens_.assign(runs.size(), 0.0);
     load_weights(resume);
     open_files(resume);
@@ -118,6 +121,7 @@ class Batch {
     const auto m = Kokkos::create_mirror(state_.adam.m);
     const auto v = Kokkos::create_mirror(state_.adam.v);
     const auto count = Kokkos::create_mirror(state_.adam.step);
+    const auto reference = Kokkos::create_mirror(state_.reference.params);
     Kokkos::deep_copy(m, 0.0f);
     Kokkos::deep_copy(v, 0.0f);
     Kokkos::deep_copy(count, 0);
@@ -126,7 +130,11 @@ class Batch {
                      bases_[r].file, ": the base policy has ", bases_[r].policy.size(),
                      " numbers, expected ", N);
       std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &params(r, 0));
-      if (resume && start_ > 0) restore(r, &params(r, 0), &m(r, 0), &v(r, 0), count(r));
+      if (state_.any_reference)
+        std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &reference(r, 0));
+      if (resume && start_ > 0)
+        restore(r, &params(r, 0), &m(r, 0), &v(r, 0), reference.data() + r * reference.stride(0),
+                count(r));
     }
     Kokkos::deep_copy(state_.weights.params, params);
     Kokkos::deep_copy(state_.adam.m, m);
@@ -134,9 +142,7 @@ class Batch {
     Kokkos::deep_copy(state_.adam.step, count);
     pack_weights(exec, state_.policy.net, state_.weights);
     if (state_.any_reference) {
-      for (std::size_t r = 0; r < runs_.size(); ++r)
-        std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &params(r, 0));
-      Kokkos::deep_copy(state_.reference.params, params);
+      Kokkos::deep_copy(state_.reference.params, reference);
       pack_weights(exec, state_.policy.net, state_.reference);
     }
     if (state_.any_classifier) {
@@ -167,7 +173,7 @@ class Batch {
     pack_weights(exec, state_.reward_model.net.encoder, state_.reward_model_weights);
   }
 
-  void restore(std::size_t r, float* params, float* m, float* v, int& updates) {
+  void restore(std::size_t r, float* params, float* m, float* v, float* reference, int& updates) {
     const auto found = load_newest_checkpoint(runs_[r].folder / "checkpoints");
     MOTLEY_REQUIRE(found && found->checkpoint.step == start_, ErrorKind::input,
                    runs_[r].folder.string(), ": no checkpoint of step ", start_);
@@ -187,6 +193,7 @@ class Batch {
       copy(spec.name, params);
       copy("adam.m." + spec.name, m);
       copy("adam.v." + spec.name, v);
+      if (moves_reference(runs_[r].config.loss)) copy("reference." + spec.name, reference);
     }
     for (const CarriedState& carried : state_.carried) {
       if (!carried.keeps(r)) continue;
@@ -302,6 +309,8 @@ class Batch {
     const auto m = Kokkos::create_mirror_view(state_.adam.m);
     const auto v = Kokkos::create_mirror_view(state_.adam.v);
     const auto count = Kokkos::create_mirror_view(state_.adam.step);
+    const auto reference = Kokkos::create_mirror_view(state_.reference.params);
+    if (state_.any_reset) Kokkos::deep_copy(reference, state_.reference.params);
     Kokkos::deep_copy(params, state_.weights.params);
     Kokkos::deep_copy(m, state_.adam.m);
     Kokkos::deep_copy(v, state_.adam.v);
@@ -327,6 +336,7 @@ class Batch {
         add(spec.name, &params(r, 0));
         add("adam.m." + spec.name, &m(r, 0));
         add("adam.v." + spec.name, &v(r, 0));
+        if (moves_reference(runs_[r].config.loss)) add("reference." + spec.name, &reference(r, 0));
       }
       for (const CarriedState& carried : state_.carried) {
         if (!carried.keeps(r)) continue;

@@ -46,6 +46,9 @@ FolderState inspect_folder(const std::filesystem::path& folder);
 /// Do two runs fit in one batch: the same shapes everywhere?
 bool same_shape(const RunConfig& a, const RunConfig& b);
 
+/// Steps between two logged ones of a schedule all | every:N | none; 0 = none.
+int steps_between(const std::string& schedule);
+
 /// Trains runs of one shape as replicas, each into its own folder, from `start` (the same for all;
 /// 0 = fresh, or what inspect_folder said). Each file is bit for bit what the run alone would
 /// write. Stops early on a signal, a time limit or DIR/stop_now with status interrupted. \throws

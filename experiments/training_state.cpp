@@ -45,6 +45,11 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
     p.inv_temperature = inverse_temperature(c.rollout.sampling);
     return p;
   });
+  t.entropy =
+      column<EntropyParams>("entropy", configs, [](const RunConfig& c) { return c.entropy; });
+  t.needs_new_log_prob = column<int>("needs_new_log_prob", configs, [](const RunConfig& c) {
+    return c.loss.needs_new_log_prob() ? 1 : 0;
+  });
   t.optim = column<OptimConfig>("optim", configs, [](const RunConfig& c) { return c.optim; });
   t.lr = column<double>("lr", configs, [](const RunConfig& c) { return c.optim.lr; });
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
@@ -78,6 +83,10 @@ void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& 
     const PartitionParams& p = c.partition;
     s.any_classifier =
         s.any_classifier || p.method == PartitionMethod::classifier || embeds_by_classifier(p);
+    MOTLEY_REQUIRE(!embeds_by_classifier(p) || s.classifier.net.form == ClassifierForm::bi_encoder,
+                   ErrorKind::config, "partition.embedding: a ", name_of(s.classifier.net.form),
+                   " embeds no single completion, got classifier; allowed: ngram, or ",
+                   "classifier.form = bi_encoder");
     s.any_judge = s.any_judge || p.method == PartitionMethod::noisy_oracle;
     if (clusters_embeddings(p.method))
       width = std::max(width, embeds_by_classifier(p) ? s.classifier.net.width() : kNgramBins);
@@ -121,13 +130,16 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   bool exact_kl = false, logdet = false;
   for (const RunConfig& c : configs) {
     s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
+    s.any_plan = s.any_plan || c.loss.needs_plan();
+    s.any_new_log_prob = s.any_new_log_prob || c.loss.needs_new_log_prob();
+    s.any_reset = s.any_reset || moves_reference(c.loss);
     s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
     s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
     s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
     logdet = logdet || c.diversity.shaping == Shaping::logdet;
     s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
                                                     c.diversity.reward_bias == RewardBias::none);
-    exact_kl = exact_kl || (c.loss.kl_coef != 0.0 && c.loss.kl_estimator == KlEstimator::exact);
+    exact_kl = exact_kl || c.loss.exact_kl();
   }
 
   TransformerConfig model = first.model;
@@ -167,6 +179,15 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.filter = make_filter_state(R, s.shape.B);
   s.pending_on_host = HostView1<int>("motley::step::pending", R);
   accept_groups(Exec(), s.filter);
+  if (s.any_plan) s.token_plan = make_token_plan<float>(R, s.shape.B, s.shape.G, s.shape.T);
+  if (s.any_new_log_prob && s.update.epochs * s.update.minibatches > 1)
+    s.new_log_prob = View4<float>("motley::step::new_log_prob", R, s.shape.B, s.shape.G, s.shape.T);
+  s.entropy_coef = View2<double>("motley::step::entropy_coef", R, 1);
+  const auto coef = Kokkos::create_mirror(s.entropy_coef);
+  for (int r = 0; r < R; ++r)
+    coef(r, 0) = initial_entropy_coef(configs[r].entropy, configs[r].loss.entropy_coef);
+  Kokkos::deep_copy(s.entropy_coef, coef);
+  s.carried.push_back({kEntropyCoef, s.entropy_coef});
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
   s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
   s.ratio_max = View1<double>("motley::step::ratio_max", R);
@@ -176,6 +197,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       View3<double>("motley::step::generation_terms", R, s.shape.B, kGenerationTerms);
   s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
   s.status = View1<StatusWord>("motley::step::status", R);
+  s.diagnostics = make_diagnostics(configs, s);
   return s;
 }
 
@@ -195,6 +217,9 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.token_scale);
   add(s.reward_workspace.group);
   add(s.reward_workspace.matrix);
+  add(s.token_plan.role);
+  add(s.token_plan.key);
+  add(s.new_log_prob);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);
     add(s.classifier_weights.encoder.packed);
@@ -211,6 +236,15 @@ std::size_t training_bytes(const TrainingState& s) {
   }
   bytes += s.cluster_workspace.bytes();
   for (const CarriedState& carried : s.carried) add(carried.values);
+  if (s.diagnostics) {
+    const Diagnostics& d = *s.diagnostics;
+    add(d.first);
+    add(d.second);
+    add(d.before.params);
+    add(d.before.packed);
+    for (const auto* view : {&d.shift.before, &d.shift.after, &d.shift.predicted}) add(*view);
+    bytes += d.shift.tiles.bytes();
+  }
   RolloutBuffer buffer = s.buffer;
   // Device fields and two host records of the same size behind the writer.
   for_each_field(buffer, [&](const char*, auto& view, auto...) {

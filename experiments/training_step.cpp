@@ -5,6 +5,25 @@
 
 namespace motley {
 
+namespace {
+
+/// kl.reset_every: copies the rows of the replicas whose turn it is.
+void copy_due_rows(const Exec& exec, const ConstView1<LossParams>& params, std::uint32_t step,
+                   const ConstView2<float>& from, const View2<float>& to) {
+  const auto R = static_cast<std::int64_t>(from.extent(0));
+  const auto N = static_cast<std::int64_t>(from.extent(1));
+  Kokkos::parallel_for(
+      "motley::step::reset_reference",
+      Kokkos::RangePolicy<Exec, Kokkos::IndexType<std::int64_t>>(exec, 0, R * N),
+      KOKKOS_LAMBDA(const std::int64_t i) {
+        const int every = params(i / N).kl_reset_every;
+        if (every > 0 && step % static_cast<std::uint32_t>(every) == 0)
+          to(i / N, i % N) = from(i / N, i % N);
+      });
+}
+
+}  // namespace
+
 void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepRecord& record) {
   StageTimer timer(exec, record.timing);
   RolloutBuffer& x = s.buffer;
@@ -16,6 +35,10 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   generation_stages(exec, s, step, timer);
 
   timer.stage("motley::step::score_reference", &StepTiming::score_s);
+  if (s.any_reset && step > 0) {
+    copy_due_rows(exec, table.loss, step, s.weights.params, s.reference.params);
+    copy_due_rows(exec, table.loss, step, s.weights.packed, s.reference.packed);
+  }
   if (s.any_reference)
     score_tokens(exec, net, s.reference, s.policy_workspace, table.loss, x, table.has_reference,
                  x.ref_log_prob);
@@ -23,42 +46,66 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
     mismatch_weights(exec, table.mismatch, x.old_log_prob, x.sampler_log_prob, x.length,
                      s.token_scale);
 
-  advantage_stages(exec, s, timer);
-  remember_step(exec, s, step);
+  advantage_stages(exec, s, step, timer);
 
+  timer.stage("motley::step::entropy_control", &StepTiming::log_s);
+  rollout_metrics(exec, x, s.group_metrics, s.metrics);
+  entropy_control(exec, table.entropy, s.entropy_coef, table.loss, s.metrics);
+
+  const bool diagnose = s.diagnostics && s.diagnostics->due(step);
+  if (diagnose) {
+    timer.stage("motley::step::gradient_diagnostics", &StepTiming::update_s);
+    gradient_diagnostics(exec, s, *s.diagnostics);
+  }
+
+  update_stages(exec, s, step, timer);
+
+  timer.stage("motley::step::collect", &StepTiming::log_s);
+  update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, table.lr, table.loss, s.metrics);
+  generation_metrics(exec, x, s.filter, table.sampling, s.generation_terms, s.metrics);
+  collect(exec, x, s.metrics, record);
+  if (diagnose) {
+    timer.stage("motley::step::entropy_diagnostics", &StepTiming::update_s);
+    entropy_diagnostics(exec, s, *s.diagnostics, record);
+  }
+  record.step = step;
+  timer.finish();
+  require_finite(s, step);
+}
+
+void update_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
+  const RolloutBuffer& x = s.buffer;
+  const ReplicaTable& table = s.replicas;
+  const Net& net = s.policy.net;
   for (int pass = 0; pass < s.update.epochs * s.update.minibatches; ++pass) {
     const int part = pass % s.update.minibatches;
     const Minibatch minibatch{s.shape.B * part / s.update.minibatches,
                               s.shape.B * (part + 1) / s.update.minibatches,
                               s.update.micro_batches};
+    if (s.any_plan) {
+      // The first update is made with the policy that sampled: new = old bit for bit.
+      timer.stage("motley::step::token_plan", &StepTiming::update_s);
+      const bool anew = s.any_new_log_prob && pass > 0;
+      if (anew)
+        score_tokens(exec, net, s.weights, s.policy_workspace, table.loss, x,
+                     table.needs_new_log_prob, s.new_log_prob);
+      token_plan<float>(exec, table.loss, {table.seed, step, pass},
+                        anew ? s.new_log_prob : x.old_log_prob, x, minibatch.b_first,
+                        minibatch.b_last, s.token_plan);
+    }
+
     timer.stage("motley::step::policy_gradient", &StepTiming::update_s);
     token_weights(exec, table.loss, x.length, x.used, s.shape.T, minibatch.b_first,
                   minibatch.b_last, s.token_weight);
     policy_gradient<float>(exec, net, s.weights, s.reference, s.policy_workspace, table.loss, x,
                            s.token_weight, minibatch, s.gradient, s.update_sums, s.ratio_max,
-                           s.status, s.token_scale);
+                           s.status, s.token_scale, s.token_plan);
 
     timer.stage("motley::step::adamw_step", &StepTiming::update_s);
     adamw_step(exec, table.optim, table.lr, table.active, s.gradient, s.adam, s.weights.params,
                s.grad_norm, s.status);
     pack_weights(exec, net, s.weights);
   }
-
-  timer.stage("motley::step::collect", &StepTiming::log_s);
-  rollout_metrics(exec, x, s.group_metrics, s.metrics);
-  update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, table.lr, table.loss, s.metrics);
-  generation_metrics(exec, x, s.filter, table.sampling, s.generation_terms, s.metrics);
-  collect(exec, x, s.metrics, record);
-  record.step = step;
-  timer.finish();
-  require_finite(s, step);
-}
-
-void remember_step(const Exec& exec, TrainingState& s, std::uint32_t step) {
-  const RolloutBuffer& x = s.buffer;
-  if (s.class_table.span() > 0)
-    remember_classes(exec, s.replicas.partition, step, x.prompt_id, x.token, x.length, x.class_id,
-                     x.cluster, s.class_table);
 }
 
 void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
@@ -103,9 +150,15 @@ void shaping_stages(const Exec& exec, TrainingState& s, std::uint32_t step, Stag
   add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
 }
 
-void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
+void advantage_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
+
+  if (s.class_table.span() > 0) {
+    timer.stage("motley::step::remember_classes", &StepTiming::partition_s);
+    remember_classes(exec, table.partition, step, x.prompt_id, x.token, x.length, x.class_id,
+                     x.cluster, s.class_table);
+  }
 
   timer.stage("motley::step::reward_terms", &StepTiming::partition_s);
   mark_used(exec, s.filter.good, table.overlong, x.finish, x.used);
@@ -121,7 +174,7 @@ void advantage_stages(const Exec& exec, TrainingState& s, StageTimer& timer) {
 
 void reward_stages(const Exec& exec, TrainingState& s, std::uint32_t step, StageTimer& timer) {
   shaping_stages(exec, s, step, timer);
-  advantage_stages(exec, s, timer);
+  advantage_stages(exec, s, step, timer);
 }
 
 }  // namespace motley

@@ -8,6 +8,8 @@
 #include "core/cluster.hpp"
 #include "core/generation_metrics.hpp"
 #include "core/record.hpp"
+#include "core/token_plan.hpp"
+#include "experiments/diagnostics.hpp"
 #include "experiments/run_config.hpp"
 #include "models/classifier.hpp"
 #include "models/policy.hpp"
@@ -22,11 +24,13 @@ struct ReplicaTable {
   View1<PartitionParams> partition;        // [R]
   View1<ShapingParams> shaping;            // [R]
   View1<AdvantageParams> advantage;        // [R]
-  View1<LossParams> loss;                  // [R]
+  View1<LossParams> loss;                  // [R]; entropy_coef moves where it adapts
+  View1<EntropyParams> entropy;            // [R]
   View1<OptimConfig> optim;                // [R]
   View1<double> lr;                        // [R]
   View1<int> active;                       // [R] all 1: every replica trains
   View1<int> has_reference;                // [R] 1 where kl.coef > 0
+  View1<int> needs_new_log_prob;           // [R] 1 where every pass scores anew
   View1<TemperatureSchedule> temperature;  // [R]
   View1<FilterParams> filter;              // [R]
   View1<OverlongParams> overlong;          // [R]
@@ -43,6 +47,7 @@ struct CarriedState {
   std::vector<bool> kept;  // [R] false where the replica's own settings need none; empty = all
   bool keeps(std::size_t r) const { return kept.empty() || kept[r]; }
 };
+inline constexpr const char* kEntropyCoef = "entropy_coef";
 
 /// Everything a step touches; allocated once, the step allocates nothing.
 struct TrainingState {
@@ -50,7 +55,10 @@ struct TrainingState {
   Shape shape;
   ReplicaTable replicas;
   bool any_reference = false;
-  bool any_classifier = false;  ///< weights in use, for pair scores or embeddings
+  bool any_plan = false;          ///< a loss reads statistics over the minibatch
+  bool any_new_log_prob = false;  ///< of the policy as it is in later passes
+  bool any_reset = false;         ///< kl.reset_every
+  bool any_classifier = false;    ///< weights in use, for pair scores or embeddings
   bool any_judge = false;
   bool any_clustering = false;
   bool any_schedule = false;    ///< of the temperature
@@ -79,9 +87,12 @@ struct TrainingState {
   RewardModelWorkspace<float> reward_model_workspace;
   RewardTexts reward_texts;   // [R,B*G,P+T]
   View2<float> reward_score;  // [R,B*G]
-  View3<int> member;          // [R,B,G]
-  View3<float> token_weight;  // [R,B,G]
-  View4<float> token_scale;   // [R,B,G,T] importance weights; empty unless any_correction
+  View3<int> member;                // [R,B,G]
+  View3<float> token_weight;        // [R,B,G]
+  View4<float> token_scale;         // [R,B,G,T] importance weights; empty unless any_correction
+  TokenPlan<float> token_plan;      // empty unless any_plan
+  View4<float> new_log_prob;        // [R,B,G,T]; empty unless any_new_log_prob
+  View2<double> entropy_coef;       // [R,1] the carried one
   FilterState filter;
   HostView1<int> pending_on_host;  // [R]
   View2<float> gradient;           // [R,N]
@@ -93,6 +104,7 @@ struct TrainingState {
   View2<double> metrics;           // [R,kMetrics]
   View1<StatusWord> status;        // [R]
   std::vector<CarriedState> carried;
+  std::shared_ptr<Diagnostics> diagnostics;  ///< null where no run logs any
 };
 
 /// Shapes the state for runs that agree in every array shape. Weights are left zero.
@@ -100,6 +112,11 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
 
 /// Device and host bytes a batch of runs will take.
 std::size_t training_bytes(const TrainingState& state);
+
+/// The reference of such a run is not its base policy, and travels in checkpoints.
+inline bool moves_reference(const LossParams& p) {
+  return p.kl_coef != 0.0 && p.kl_reset_every > 0;
+}
 
 /// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and
 /// copies what is logged into `record`. \throws Error(numeric) naming replica and address
@@ -125,16 +142,17 @@ void generation_stages(const Exec& exec, TrainingState& state, std::uint32_t ste
 /// `advantage_stages`.
 void shaping_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
 
-/// From shaped rewards to advantages; once per step, when the step's groups are settled.
-void advantage_stages(const Exec& exec, TrainingState& state, StageTimer& timer);
+/// From shaped rewards to advantages; once per step, when the step's groups are settled. A prompt's
+/// classes are remembered here.
+void advantage_stages(const Exec& exec, TrainingState& state, std::uint32_t step,
+                      StageTimer& timer);
 
 /// `shaping_stages` and `advantage_stages`: all there is to do where logged rollouts are rewarded
 /// anew.
 void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
 
-/// Remembers the step's completions where partition.across_steps is set; once per step, after the
-/// stages that may look at one group twice.
-void remember_step(const Exec& exec, TrainingState& state, std::uint32_t step);
+/// All updates of a step, from advantages to new weights.
+void update_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
 
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);

@@ -1,10 +1,12 @@
 #include "io/lock.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <string>
 #include <sys/file.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -31,7 +33,14 @@ RunLock::RunLock(const std::filesystem::path& directory) {
     throw Error(ErrorKind::refused, concat(directory.string(), ": cannot make the lock file, got ",
                                            std::strerror(errno),
                                            "; allowed: an existing folder that can be written to"));
-  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+  // `writer_of` may be looking; what still holds after a tenth of a second is a writer.
+  bool taken = false;
+  for (int attempt = 0; attempt < 6 && !taken; ++attempt) {
+    if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    taken = ::flock(file_, LOCK_EX | LOCK_NB) == 0;
+    if (!taken && errno != EWOULDBLOCK) break;
+  }
+  if (!taken) {
     const int cause = errno;
     const std::string pid = holder(file_);
     ::close(std::exchange(file_, -1));
@@ -58,5 +67,29 @@ RunLock& RunLock::operator=(RunLock&& other) noexcept {
   std::swap(file_, other.file_);
   return *this;
 }
+
+std::string writer_of(const std::filesystem::path& directory) {
+  const int file = ::open((directory / ".lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return "";
+  const bool taken = ::flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  const std::string pid = taken ? holder(file) : "";
+  ::close(file);
+  return pid;
+}
+
+TurnLock::TurnLock(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  std::filesystem::create_directories(directory, ignored);
+  file_ = ::open((directory / ".turn").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (file_ < 0) return;
+  while (::flock(file_, LOCK_EX) != 0 && errno == EINTR) {
+  }
+}
+
+TurnLock::~TurnLock() {
+  if (file_ >= 0) ::close(file_);
+}
+
+TurnLock::TurnLock(TurnLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
 
 }  // namespace motley

@@ -6,6 +6,7 @@
 /// closed. The kernel drops the lock when the process dies, however it dies.
 
 #include <filesystem>
+#include <string>
 
 namespace motley {
 
@@ -18,6 +19,23 @@ class RunLock {
   ~RunLock();
   RunLock(RunLock&& other) noexcept;
   RunLock& operator=(RunLock&& other) noexcept;
+
+ private:
+  int file_ = -1;
+};
+
+/// Process id of the writer of a run folder, "" where nobody writes. Looks for an instant only: a
+/// writer that starts in it tries again.
+std::string writer_of(const std::filesystem::path& directory);
+
+/// A turn at making something that several processes want: waits until the others are through.
+/// Where the file system knows no locks, or the folder cannot be written to, it does not wait.
+class TurnLock {
+ public:
+  explicit TurnLock(const std::filesystem::path& directory);
+  ~TurnLock();
+  TurnLock(TurnLock&& other) noexcept;
+  TurnLock(const TurnLock&) = delete;
 
  private:
   int file_ = -1;

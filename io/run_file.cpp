@@ -1,6 +1,7 @@
 #include "io/run_file.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "io/fault.hpp"
 #include "io/files.hpp"
@@ -152,6 +153,8 @@ void RunFile::append_step(const StepRecord& record, int replica) {
     const bool logged =
         s.header.log.rollouts_every > 0 && record.step % s.header.log.rollouts_every == 0;
     if (logged) s.stage(s.rollouts, record, replica);
+    const int every = s.header.log.diagnostics_every;
+    if (every > 0 && record.step % every == 0) s.append_diagnostics(record, replica);
     ++s.steps;
     const bool full = (logged && s.rollouts.waiting == s.rollouts.capacity) ||
                       s.metrics.waiting == s.metrics.capacity;
@@ -159,38 +162,53 @@ void RunFile::append_step(const StepRecord& record, int replica) {
   });
 }
 
+void RunFile::State::append_diagnostics(const StepRecord& record, int replica) {
+  const std::int64_t row = diagnostic_rows(record.step);
+  for (const Column& column : other) {
+    if (column.spec.source != Source::diagnostic) continue;
+    if (column.spec.is_scale()) {
+      write_other(column.spec.path, row, &record.step);
+      continue;
+    }
+    const double value = record.diagnostics(replica, column.spec.column);
+    // One NaN for all, as in the other columns.
+    const float stored =
+        value == value ? static_cast<float>(value) : std::numeric_limits<float>::quiet_NaN();
+    write_other(column.spec.path, row, &stored);
+  }
+}
+
 void RunFile::append_eval(const EvalRecord& record) {
   State& s = *state_;
-  const auto q = static_cast<std::size_t>(s.header.eval_prompts), k = s.header.eval_k.size();
-  const std::pair<const char*, const std::vector<int>*> counts[] = {
-      {"/eval/num_samples", &record.num_samples},
-      {"/eval/num_correct", &record.num_correct},
-      {"/eval/num_distinct", &record.num_distinct},
-      {"/eval/num_distinct_correct", &record.num_distinct_correct},
-      {"/eval/num_distinct_wrong", &record.num_distinct_wrong}};
-  const std::pair<const char*, const std::vector<float>*> means[] = {
-      {"/eval/quality", &record.quality},
-      {"/eval/class_entropy", &record.class_entropy},
-      {"/eval/length", &record.length},
-      {"/eval/truncated_frac", &record.truncated_frac}};
-  const std::pair<const char*, const std::vector<double>*> at_k[] = {
-      {"/eval/pass_at_k", &record.pass_at_k},
-      {"/eval/distinct_at_k", &record.distinct_at_k},
-      {"/eval/coverage_at_k", &record.coverage_at_k}};
-  const auto require = [](const char* name, std::size_t got, std::size_t want) {
-    MOTLEY_REQUIRE(got == want, ErrorKind::shape, "append_eval: ", name, " has ", got,
-                   " values, expected ", want);
-  };
+  const auto q = static_cast<std::size_t>(s.header.eval_prompts), k = s.header.eval_k.size(),
+             m = static_cast<std::size_t>(s.header.eval_samples),
+             T = static_cast<std::size_t>(s.header.shape.T);
   MOTLEY_REQUIRE(q > 0 && k > 0, ErrorKind::shape, "append_eval: the file was made without /eval");
-  for (const auto& [name, values] : counts) require(name, values->size(), q);
-  for (const auto& [name, values] : means) require(name, values->size(), q);
-  for (const auto& [name, values] : at_k) require(name, values->size(), k);
+  const auto skipped = [&](EvalAxes axes) { return is_sample(axes) && !s.header.log.eval_samples; };
+  for_each_eval_column(record, [&](const char* name, const auto& values, EvalAxes axes, auto...) {
+    const std::size_t want = axes == EvalAxes::k        ? k
+                             : axes == EvalAxes::prompt ? q
+                             : axes == EvalAxes::sample ? q * m
+                                                        : q * m * T;
+    if (!skipped(axes))
+      MOTLEY_REQUIRE(values.size() == want, ErrorKind::shape, "append_eval: ", name, " has ",
+                     values.size(), " values, expected ", want);
+  });
   s.guarded([&] {
     s.write_other("/eval/eval", s.evals, &s.evals);
     s.write_other("/eval/step", s.evals, &record.step);
-    for (const auto& [name, values] : counts) s.write_other(name, s.evals, values->data());
-    for (const auto& [name, values] : means) s.write_other(name, s.evals, values->data());
-    for (const auto& [name, values] : at_k) s.write_other(name, s.evals, values->data());
+    for_each_eval_column(record, [&](const char* name, const auto& values, EvalAxes axes, auto...) {
+      const std::string path = std::string("/eval/") + name;
+      if (skipped(axes)) return;
+      if (axes != EvalAxes::token) return s.write_other(path, s.evals, values.data());
+      if (s.header.vocab.size() <= 256) {
+        const std::vector<std::uint8_t> narrow(values.begin(), values.end());
+        s.write_other(path, s.evals, narrow.data());
+      } else {
+        const std::vector<std::uint16_t> narrow(values.begin(), values.end());
+        s.write_other(path, s.evals, narrow.data());
+      }
+    });
     ++s.evals;
     s.commit();
   });

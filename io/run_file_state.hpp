@@ -56,7 +56,7 @@ struct RunFile::State {
   RunHeader header;  ///< shape, log and eval only are used after creation
   h5::Handle file, committed_set, status_set;
   run_file::Table metrics, rollouts;
-  std::vector<run_file::Column> other;  ///< /eval, /checkpoints, /resumes: written row by row
+  std::vector<run_file::Column> other;  ///< /eval, /diagnostics, /checkpoints, /resumes: row by row
   std::int64_t steps = 0, evals = 0, checkpoints = 0, committed = 0;
   bool failed = false;  ///< a write has failed: the file is left as it stands
   bool closed = false;
@@ -67,6 +67,12 @@ struct RunFile::State {
   void stage(run_file::Table& table, const StepRecord& record, int replica);
   void write_rows(run_file::Table& table);
   void write_other(const std::string& path, std::int64_t row, const void* data);
+  void append_diagnostics(const StepRecord& record, int replica);
+  /// Rows of /diagnostics of the steps before `steps_done`.
+  std::int64_t diagnostic_rows(std::int64_t steps_done) const {
+    const std::int64_t every = header.log.diagnostics_every;
+    return every > 0 ? (steps_done + every - 1) / every : 0;
+  }
   void flush();
   void commit();
   std::int64_t complete_steps() const;

@@ -32,6 +32,8 @@ struct LogOptions {
   bool entropy = false;
   bool pair_score = false;
   bool kept_mass = false;
+  int diagnostics_every = 0;  ///< /diagnostics holds the steps divisible by it; 0 = none
+  bool eval_samples = false;  ///< /eval holds its samples
   bool old_log_prob = false;
 };
 
@@ -64,6 +66,7 @@ struct RunHeader {
   std::int64_t steps = 0;   ///< planned
   std::vector<int> eval_k;  ///< [K]; empty = the file has no /eval
   int eval_prompts = 0;     ///< Q; 0 = the file has no /eval
+  int eval_samples = 0;     ///< M
   LogOptions log;
 };
 

@@ -229,6 +229,9 @@ EvalTable RunReader::eval() const {
   table.step = state_->read<std::int64_t>("/eval/step");
   for (const std::string& name : columns("/eval")) {
     if (name == "eval" || name == "k" || name == "eval_prompt") continue;
+    // The samples and their scales are no columns.
+    if (name == "sample" || name == "pos" || h5::dims_of(state_->open("/eval/" + name)).size() > 2)
+      continue;
     // Evaluations of a live file may be in one column and not yet in the next.
     std::vector<double> values = state_->read<double>("/eval/" + name);
     table.columns.emplace(name, std::move(values));

@@ -105,6 +105,7 @@ void RunFile::State::cut_to(const RowsHead& head, std::uint64_t file_size) {
       case Source::metric: return head.metric_written;
       case Source::rollout: return head.rollout_written;
       case Source::eval: return head.evals;
+      case Source::diagnostic: return diagnostic_rows(head.steps);
       case Source::checkpoint: return checkpoints;
       default: return static_cast<std::int64_t>(column.dims[0]);
     }

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "core/metrics.hpp"
-#include "core/rollout.hpp"
+#include "core/record.hpp"
 
 namespace motley {
 namespace {
@@ -187,35 +186,43 @@ void add_rollouts(Table& t, const RunHeader& header) {
     add_field(t, p, "pair_score", {"step", "prompt", "rollout", "rollout_b"}, Type::f2);
 }
 
-void add_eval(Table& t) {
+void add_eval(Table& t, const RunHeader& header) {
   const std::string g = "/eval/";
   t.scale("/eval", "eval", "evaluation", Source::eval, Type::i8);
   t.add(g + "step", {"eval"}, Type::i8, Source::eval, "1",
         "steps done when the evaluation took place");
   t.scale("/eval", "k", "number of draws");
   t.scale("/eval", "eval_prompt", "evaluation prompt");
-  const std::vector<std::string> eq = {"eval", "eval_prompt"}, ek = {"eval", "k"};
-  const char* const counts[][2] = {
-      {"num_samples", "completions drawn"},
-      {"num_correct", "correct completions"},
-      {"num_distinct", "distinct classes among all completions"},
-      {"num_distinct_correct", "distinct classes among the correct completions"},
-      {"num_distinct_wrong", "distinct classes among the wrong completions"}};
-  for (const auto& c : counts) t.add(g + c[0], eq, Type::i4, Source::eval, "1", c[1]);
-  const char* const at_k[][2] = {
-      {"pass_at_k", "unbiased pass@k, mean over the prompts"},
-      {"distinct_at_k",
-       "unbiased expected number of distinct classes among k draws, mean over the prompts"},
-      {"coverage_at_k",
-       "expected number of the prompt's correct classes seen in k draws, mean over the prompts"}};
-  for (const auto& c : at_k) t.add(g + c[0], ek, Type::f8, Source::eval, "1", c[1]);
-  t.add(g + "quality", eq, Type::f4, Source::eval, "1",
-        "mean of the task's own quality, never a reward model's");
-  t.add(g + "class_entropy", eq, Type::f4, Source::eval, "nat",
-        "entropy of the classes of the completions");
-  t.add(g + "length", eq, Type::f4, Source::eval, "token", "mean completion length");
-  t.add(g + "truncated_frac", eq, Type::f4, Source::eval, "1",
-        "share of completions that ended by length");
+  if (header.log.eval_samples) {
+    t.scale("/eval", "sample", "completion of the prompt");
+    t.scale("/eval", "pos", "position inside the completion");
+  }
+  EvalRecord none;
+  for_each_eval_column(none, [&](const char* name, const auto& values, EvalAxes axes,
+                                 const char* unit, const char* text) {
+    using Value = typename std::decay_t<decltype(values)>::value_type;
+    if (is_sample(axes) && !header.log.eval_samples) return;
+    Type type = std::is_same_v<Value, int>     ? Type::i4
+                : std::is_same_v<Value, float> ? Type::f4
+                                               : Type::f8;
+    std::vector<std::string> names = {"eval", axes == EvalAxes::k ? "k" : "eval_prompt"};
+    if (is_sample(axes)) names.push_back("sample");
+    if (axes == EvalAxes::token) {
+      names.push_back("pos");
+      type = token_type(header);
+    }
+    t.add(g + name, names, type, Source::eval, unit, text).pad = axes == EvalAxes::token;
+  });
+}
+
+void add_diagnostics(Table& t) {
+  t.scale("/diagnostics", "step", "training step", Source::diagnostic, Type::i8);
+  for (int d = 0; d < kDiagnostics; ++d) {
+    const MetricInfo& info = diagnostic_info(static_cast<Diagnostic>(d));
+    t.add(std::string("/diagnostics/") + info.name, {"step"}, Type::f4, Source::diagnostic,
+          info.unit, info.text)
+        .column = d;
+  }
 }
 
 bool has_eval(const RunHeader& header) {
@@ -229,7 +236,8 @@ std::vector<DatasetSpec> run_schema(const RunHeader& header) {
   add_static(t, header);
   add_metrics(t);
   if (header.log.rollouts_every > 0) add_rollouts(t, header);
-  if (has_eval(header)) add_eval(t);
+  if (header.log.diagnostics_every > 0) add_diagnostics(t);
+  if (has_eval(header)) add_eval(t, header);
   t.scale("/checkpoints", "checkpoint", "checkpoint", Source::checkpoint, Type::i8);
   t.scale("/checkpoints", "byte", "byte of the hash");
   t.add("/checkpoints/step", {"checkpoint"}, Type::i8, Source::checkpoint, "1",
@@ -260,6 +268,7 @@ Axis axis_of(const RunHeader& header, const DatasetSpec& spec, const std::string
   if (name == "rollout" || name == "rollout_b") return size(header.shape.G);
   if (name == "k") return size(header.eval_k.size());
   if (name == "eval_prompt") return size(header.eval_prompts);
+  if (name == "sample") return size(header.eval_samples);
   if (name == "byte") return size(32);
   if (name == "dataset") {
     const auto all = run_schema(header);

@@ -21,6 +21,7 @@ enum class Source {
   metric,      ///< append_step: /metrics and /timing, one row per step, in place
   rollout,     ///< append_step: /rollouts and /partition, whole chunks
   eval,        ///< append_eval
+  diagnostic,  ///< append_step: /diagnostics, one row per due step, in place
   checkpoint,  ///< append_checkpoint
   resume,      ///< open_for_resume
   marker,      ///< /committed, /status
@@ -36,7 +37,7 @@ struct DatasetSpec {
   std::string stage;                  ///< function that wrote the field
   std::string flags;                  ///< CF flag_meanings; the values count from 0
   std::string alias_trl, alias_verl;  ///< the same quantity in other trainers
-  int column = -1;                    ///< Metric, or the member of StepTiming
+  int column = -1;                    ///< Metric, Diagnostic, or the member of StepTiming
   bool pad = false;                   ///< integer padding 0 after the end: attribute pad_value
 
   std::string group() const { return path.substr(0, path.rfind('/')); }

@@ -4,6 +4,7 @@
 
 #include "models/chunks.hpp"
 #include "models/pass.hpp"
+#include "models/policy_tile.hpp"
 
 namespace motley {
 
@@ -51,57 +52,7 @@ PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int 
   return w;
 }
 
-namespace {
-
-/// Completions [g0, g1) of group b: one tile.
-struct TileSpan {
-  int b, g0, g1;
-};
-
-KOKKOS_INLINE_FUNCTION TileSpan tile_span(const PolicyTiling& t, int b_first, int tile) {
-  const int split = tile % t.splits;
-  const int g0 = split * t.completions;
-  const int g1 = g0 + t.completions < t.G ? g0 + t.completions : t.G;
-  return {b_first + tile / t.splits, g0, g1};
-}
-
-/// Fills the rows of a tile: the prompt's tokens, then of each completion all tokens but the last,
-/// whose state predicts nothing.
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION void load_group(const Team& team, const RolloutBuffer& buffer, int r,
-                                       const TileSpan& span, Tile<Scalar>& tile) {
-  const int prompt_length = buffer.prompt_length(r, span.b);
-  team_for(team, prompt_length, [&](int p) {
-    tile.token[p] = buffer.prompt(r, span.b, p);
-    tile.stream[p] = 0;
-    tile.index[p] = p;
-  });
-  team_for(team, 1, [&](int) {
-    tile.parent[0] = -1;
-    tile.length[0] = prompt_length;
-  });
-  int rows = prompt_length;
-  for (int g = span.g0; g < span.g1; ++g) {
-    const int stream = 1 + g - span.g0;
-    const int length = buffer.length(r, span.b, g);
-    team_for(team, 1, [&](int) {
-      tile.parent[stream] = 0;
-      tile.length[stream] = length;
-    });
-    const int inputs = length > 0 ? length - 1 : 0;
-    team_for(team, inputs, [&](int t) {
-      tile.token[rows + t] = buffer.token(r, span.b, g, t);
-      tile.stream[rows + t] = stream;
-      tile.index[rows + t] = t;
-    });
-    rows += inputs;
-  }
-  tile.rows = rows;
-}
-
-}  // namespace
-
-template <class Scalar>
+template <class Scalar, class Out>
 struct ScoreKernel {
   Net net;
   Weights<Scalar> weights;
@@ -110,13 +61,13 @@ struct ScoreKernel {
   ConstView1<LossParams> params;
   RolloutBuffer buffer;
   ConstView1<int> active;
-  View4<float> log_prob;
+  View4<Out> log_prob;
   int jobs, tiles;
 
   KOKKOS_INLINE_FUNCTION void write(int r, int b, int g, int t, const Scalar* row,
                                     const RowSoftmax<Scalar>& s) const {
     if (t < buffer.length(r, b, g))
-      log_prob(r, b, g, t) = static_cast<float>(s.log_prob(row[buffer.token(r, b, g, t)]));
+      log_prob(r, b, g, t) = static_cast<Out>(s.log_prob(row[buffer.token(r, b, g, t)]));
   }
 
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
@@ -131,7 +82,7 @@ struct ScoreKernel {
       if (active(r) == 0) continue;
       const TileSpan span = tile_span(tiling, 0, job % tiles);
       team_for(team, span.g1 - span.g0, tiling.T,
-               [&](int i, int t) { log_prob(r, span.b, span.g0 + i, t) = 0.0f; });
+               [&](int i, int t) { log_prob(r, span.b, span.g0 + i, t) = Out(0); });
       load_group(team, buffer, r, span, tile);
       forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
       const int last_prompt = buffer.prompt_length(r, span.b) - 1;
@@ -155,16 +106,16 @@ struct ScoreKernel {
   }
 };
 
-template <class Scalar>
+template <class Scalar, class Out>
 void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                   const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
                   const RolloutBuffer& buffer, const ConstView1<int>& active,
-                  const View4<float>& log_prob) {
+                  const View4<Out>& log_prob) {
   const int R = buffer.shape.R;
   const int tiles = workspace.tiling.tiles(buffer.shape.B);
   Kokkos::deep_copy(exec, workspace.score.next_job, 0);
-  const ScoreKernel<Scalar> kernel{net,    weights, workspace.score, workspace.tiling, params,
-                                   buffer, active,  log_prob,        R * tiles,        tiles};
+  const ScoreKernel<Scalar, Out> kernel{net,    weights, workspace.score, workspace.tiling, params,
+                                        buffer, active,  log_prob,        R * tiles,        tiles};
   Kokkos::parallel_for("motley::models::score_tokens", tile_policy(exec, workspace.score.slots),
                        kernel);
 }
@@ -178,21 +129,24 @@ struct GradientKernel {
   ConstView1<LossParams> params;
   RolloutBuffer buffer;
   ConstView3<Scalar> weight;
+  TokenPlan<Scalar> plan;
   View1<StatusWord> status;
   int jobs, b_first, tile_first, tile_last;
   ConstView4<float> token_scale;
-
-  KOKKOS_INLINE_FUNCTION bool exact_kl(int r) const {
-    return params(r).kl_coef != 0.0 && params(r).kl_estimator == KlEstimator::exact;
-  }
 
   /// One prediction: adds its terms to `sums` and turns `row` (scaled logits) into its gradient.
   KOKKOS_INLINE_FUNCTION void token_gradient(int r, int b, int g, int t, Scalar* row,
                                              const RowSoftmax<Scalar>& softmax, Scalar entropy,
                                              const Scalar* ref_row, const RowSoftmax<Scalar>& ref,
-                                             Scalar kl_value, double* sums) const {
+                                             const RowDivergence<Scalar>& divergence,
+                                             double* sums) const {
     const LossParams& p = params(r);
     const int token = buffer.token(r, b, g, t);
+    if (weight(r, b, g) == Scalar(0)) {
+      for (int v = 0; v < net.vocab; ++v) row[v] = Scalar(0);
+      return;
+    }
+    const TokenNote<Scalar> note = plan.note(r, b, g, t);
     const Scalar share = token_scale.extent(0) == 0
                              ? weight(r, b, g)
                              : weight(r, b, g) * static_cast<Scalar>(token_scale(r, b, g, t));
@@ -200,34 +154,33 @@ struct GradientKernel {
     const Scalar old_log_prob = buffer.old_log_prob(r, b, g, t);
     const Scalar ref_log_prob = buffer.ref_log_prob(r, b, g, t);
     const TokenLoss<Scalar> loss = token_loss(p, new_log_prob, old_log_prob, ref_log_prob,
-                                              static_cast<Scalar>(buffer.advantage(r, b, g)));
+                                              static_cast<Scalar>(buffer.advantage(r, b, g)), note);
     if (!Kokkos::isfinite(new_log_prob) || !Kokkos::isfinite(loss.policy))
       report(status, r, Stage::policy_gradient, b, g, t);
     const auto add = [&](UpdateSum which, double value) { sums[static_cast<int>(which)] += value; };
-    const double kl = ref_row != nullptr ? double(kl_value) : double(loss.kl);
+    const double kl = ref_row != nullptr ? double(divergence.value) : double(loss.kl);
     add(UpdateSum::tokens, 1.0);
-    add(UpdateSum::loss,
-        double(share) * (double(loss.policy) + p.kl_coef * kl - p.entropy_coef * double(entropy)));
+    add(UpdateSum::loss, double(share) * (double(loss.policy) + p.kl_in_loss() * kl -
+                                          p.entropy_coef * double(entropy)));
     add(UpdateSum::policy_loss, double(share) * double(loss.policy));
     add(UpdateSum::kl_old, double(old_log_prob) - double(new_log_prob));
-    if (p.kl_coef != 0.0) {
-      const double d = double(new_log_prob) - double(ref_log_prob);
-      const double x = -d < -20.0 ? -20.0 : (-d > 20.0 ? 20.0 : -d);
-      const double k3 = Kokkos::exp(x) - x - 1.0;
-      add(UpdateSum::kl_k1, d);
-      add(UpdateSum::kl_k2, 0.5 * d * d);
-      add(UpdateSum::kl_k3, k3 > 10.0 ? 10.0 : k3);
-      add(UpdateSum::kl_abs, d < 0.0 ? -d : d);
-      if (ref_row != nullptr) add(UpdateSum::kl_exact, double(kl_value));
+    if (p.kl_coef != 0.0) add_kl_estimates(double(new_log_prob), double(ref_log_prob), sums);
+    if (ref_row != nullptr) {
+      add(UpdateSum::kl_direction, double(divergence.value));
+      const bool reverse = p.kl_direction == KlDirection::reverse;
+      add(UpdateSum::kl_exact,
+          double(reverse ? divergence.value : row_kl(row, softmax, ref_row, ref, net.vocab)));
     }
     add(UpdateSum::entropy, double(entropy));
     add(UpdateSum::ratio, double(loss.ratio));
     add(UpdateSum::clip_low, loss.clipped_low ? 1.0 : 0.0);
     add(UpdateSum::clip_high, loss.clipped_high ? 1.0 : 0.0);
     add(UpdateSum::clip_dual, loss.clipped_dual ? 1.0 : 0.0);
+    add(UpdateSum::dropped, (note.role & kTokenDropped) != 0 ? 1.0 : 0.0);
+    add(UpdateSum::penalised, (note.role & kTokenPenalised) != 0 ? 1.0 : 0.0);
     if (double(loss.ratio) > sums[kUpdateSums]) sums[kUpdateSums] = double(loss.ratio);
     row_loss_gradient(p, row, net.vocab, softmax, token, loss.d_log_prob, entropy, ref_row, ref,
-                      kl_value, share);
+                      divergence.mean_slope, share);
   }
 
   /// Logits -> losses -> gradient of the logits, for one row of the head's block.
@@ -241,16 +194,16 @@ struct GradientKernel {
     const Scalar entropy = row_entropy(row, V, softmax);
     Scalar* ref_row = nullptr;
     RowSoftmax<Scalar> ref{};
-    Scalar kl_value = 0;
-    if (exact_kl(r)) {
+    RowDivergence<Scalar> divergence{};
+    if (params(r).exact_kl()) {
       ref_row = tile.ref_logits + std::int64_t{i} * net.vocab_ld();
       ref = scale_and_normalise(ref_row, V, inv_temperature);
-      kl_value = row_kl(row, softmax, ref_row, ref, V);
+      divergence = row_divergence(params(r).kl_direction, row, softmax, ref_row, ref, V);
     }
     const int stream = tile.stream[first + i];
     if (stream > 0) {
       token_gradient(r, span.b, span.g0 + stream - 1, tile.index[first + i] + 1, row, softmax,
-                     entropy, ref_row, ref, kl_value, sums);
+                     entropy, ref_row, ref, divergence, sums);
       return;
     }
     // The prompt's last row predicts the first token of every completion: its gradient is their
@@ -261,7 +214,7 @@ struct GradientKernel {
     for (int g = span.g0; g < span.g1; ++g) {
       if (buffer.length(r, span.b, g) == 0) continue;
       for (int v = 0; v < V; ++v) copy[v] = row[v];
-      token_gradient(r, span.b, g, 0, copy, softmax, entropy, ref_row, ref, kl_value, sums);
+      token_gradient(r, span.b, g, 0, copy, softmax, entropy, ref_row, ref, divergence, sums);
       for (int v = 0; v < V; ++v) total[v] += copy[v];
     }
     for (int v = 0; v < V; ++v) row[v] = total[v];
@@ -271,7 +224,7 @@ struct GradientKernel {
                                             Tile<Scalar>& tile, Scalar* grad, double* sums,
                                             double* ratio_max) const {
     load_group(team, buffer, r, span, tile);
-    if (exact_kl(r)) {
+    if (params(r).exact_kl()) {
       forward(team, net, &reference.params(r, 0), &reference.packed(r, 0), reference.rope.data(),
               tile);
       team_for(team, tile.rows, net.width, [&](int i, int d) {
@@ -288,7 +241,7 @@ struct GradientKernel {
       const int count =
           first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
       head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
-      if (exact_kl(r))
+      if (params(r).exact_kl())
         head(team, net, &reference.packed(r, 0), tile.ref_hidden, first, count, tile.ref_logits);
       team_for(team, count, [&](int i) {
         row_gradient(r, span, tile, first, i, &workspace.row_sums(slot, i, 0));
@@ -368,7 +321,7 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                      const ConstView3<Scalar>& weight, const Minibatch& minibatch,
                      const View2<Scalar>& gradient, const View2<double>& sums,
                      const View1<double>& ratio_max, const View1<StatusWord>& status,
-                     const ConstView4<float>& token_scale) {
+                     const ConstView4<float>& token_scale, const TokenPlan<Scalar>& plan) {
   const int R = buffer.shape.R;
   require_extents(weight, "policy_gradient", "weight", "[R,B,G]", R, buffer.shape.B,
                   buffer.shape.G);
@@ -384,6 +337,7 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                                         params,
                                         buffer,
                                         weight,
+                                        plan,
                                         status,
                                         R * workspace.tiling.chunks,
                                         minibatch.b_first,
@@ -401,17 +355,24 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
   template struct PolicyWorkspace<Scalar>;                                                       \
   template PolicyWorkspace<Scalar> make_policy_workspace<Scalar>(const Net&, int, int, int, int, \
                                                                  int, bool);                     \
-  template void score_tokens<Scalar>(const Exec&, const Net&, const Weights<Scalar>&,            \
-                                     const PolicyWorkspace<Scalar>&,                             \
-                                     const ConstView1<LossParams>&, const RolloutBuffer&,        \
-                                     const ConstView1<int>&, const View4<float>&);               \
   template void policy_gradient<Scalar>(                                                         \
       const Exec&, const Net&, const Weights<Scalar>&, const Weights<Scalar>&,                   \
       const PolicyWorkspace<Scalar>&, const ConstView1<LossParams>&, const RolloutBuffer&,       \
       const ConstView3<Scalar>&, const Minibatch&, const View2<Scalar>&, const View2<double>&,   \
-      const View1<double>&, const View1<StatusWord>&, const ConstView4<float>&);
+      const View1<double>&, const View1<StatusWord>&, const ConstView4<float>&,                  \
+      const TokenPlan<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
+#undef MOTLEY_INSTANTIATE
+
+#define MOTLEY_INSTANTIATE(Scalar, Out)                                                        \
+  template void score_tokens<Scalar, Out>(const Exec&, const Net&, const Weights<Scalar>&,     \
+                                          const PolicyWorkspace<Scalar>&,                      \
+                                          const ConstView1<LossParams>&, const RolloutBuffer&, \
+                                          const ConstView1<int>&, const View4<Out>&);
+MOTLEY_INSTANTIATE(float, float)
+MOTLEY_INSTANTIATE(double, float)
+MOTLEY_INSTANTIATE(double, double)
 #undef MOTLEY_INSTANTIATE
 
 }  // namespace motley

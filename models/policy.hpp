@@ -38,12 +38,13 @@ PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int 
 
 /// Log-probabilities of the logged tokens under `weights`, by the trainer's own forward pass; with
 /// the sampler's weights they equal its log-probabilities bit for bit.
-/// \param log_prob [R,B,G,T] out, nats, 0 where masked; replicas with active(r) = 0 are left alone
-template <class Scalar>
+/// \param log_prob [R,B,G,T] out, nats, 0 where masked; replicas with active(r) = 0 are left alone.
+/// Out is float (the buffer's) or Scalar.
+template <class Scalar, class Out>
 void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                   const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
                   const RolloutBuffer& buffer, const ConstView1<int>& active,
-                  const View4<float>& log_prob);
+                  const View4<Out>& log_prob);
 
 /// What the policy gradient is taken of: prompts [b_first, b_last) of every replica.
 struct Minibatch {
@@ -56,11 +57,13 @@ struct Minibatch {
 ///
 /// Each chunk of tiles adds up its own partial gradient in tile order, chunks are added in order:
 /// the sum is fixed by the shape. Prompt rows are computed once per tile and receive the sum of
-/// their completions' gradients. Only counted tokens cost anything.
+/// their completions' gradients. Only counted tokens cost anything; completions of weight 0 add
+/// nothing, to the sums neither.
 /// \param reference  weights of the frozen policy; read where kl is exact
 /// \param weight [R,B,G] from token_weights   \param gradient [R,N] out
 /// \param sums [R,kUpdateSums] out            \param ratio_max [R] out
 /// \param token_scale [R,B,G,T] further factor of a token's weight; empty = 1
+/// \param plan  of this minibatch, where a replica's loss needs one
 template <class Scalar>
 void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                      const Weights<Scalar>& reference, const PolicyWorkspace<Scalar>& workspace,
@@ -68,6 +71,7 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
                      const ConstView3<Scalar>& weight, const Minibatch& minibatch,
                      const View2<Scalar>& gradient, const View2<double>& sums,
                      const View1<double>& ratio_max, const View1<StatusWord>& status,
-                     const ConstView4<float>& token_scale = ConstView4<float>());
+                     const ConstView4<float>& token_scale = ConstView4<float>(),
+                     const TokenPlan<Scalar>& plan = TokenPlan<Scalar>());
 
 }  // namespace motley

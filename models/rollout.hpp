@@ -14,9 +14,9 @@ struct RolloutKey {
   ConstView1<std::uint64_t> seed;       ///< [R] the replica's own run seed
   Stream stream = Stream::sample;
   std::uint32_t step = 0;
-  std::uint32_t attempt = 0;  ///< generation batch of the step; the items of a later one follow
-  ConstView2<int> slots;      ///< [R,B] prompts to sample, in increasing order; empty = all
-  ConstView1<int> num_slots;  ///< [R] how many of them
+  std::uint32_t attempt = 0;   ///< generation batch of the step; the items of a later one follow
+  ConstView2<int> slots = {};  ///< [R,B] prompts to sample, in increasing order; empty = all
+  ConstView1<int> num_slots = {};  ///< [R] how many of them
 };
 
 /// What a rollout writes; the sampler's fields of a RolloutBuffer.

@@ -4,7 +4,8 @@
 #include <map>
 
 #include "core/advantage.hpp"
-#include "core/metrics.hpp"
+#include "core/diversity_metrics.hpp"
+#include "core/eval_metrics.hpp"
 #include "core/partition.hpp"
 #include "core/shaping.hpp"
 #include "tests/core/golden.hpp"

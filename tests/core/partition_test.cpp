@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/core/views.hpp"
-#include "tests/oracle/partition.hpp"
+#include "tests/oracle/cluster.hpp"
 
 namespace motley::test {
 namespace {
@@ -77,6 +77,7 @@ oracle::Labels expected(Linkage linkage, const oracle::Matrix& m, const Ints& me
     case Linkage::greedy_first: return oracle::greedy_first(m, 0.5, member);
     case Linkage::greedy_last: return oracle::greedy_last(m, 0.5, member);
     case Linkage::soft: return oracle::Labels(member.size(), -1);
+    case Linkage::correlation: break;  // an optimum, not an order: tested by its cost
   }
   ADD_FAILURE() << "a linkage without an oracle: " << name_of(linkage);
   return {};
@@ -112,7 +113,7 @@ TEST_P(EveryLinkage, MatchesTheOracle) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Partition, EveryLinkage,
-                         ::testing::Range(0, static_cast<int>(EnumNames<Linkage>::names.size())),
+                         ::testing::Range(0, static_cast<int>(Linkage::correlation)),
                          [](const auto& info) {
                            return std::string(name_of(static_cast<Linkage>(info.param)));
                          });
@@ -159,31 +160,65 @@ TEST(Partition, UnionFindDoesNotDependOnOrder) {
                     together[static_cast<std::size_t>(order[j])]);
 }
 
-/// Independent false merges percolate: methods of one replica per rate, eight equally likely modes,
-/// n = 8, the same rate of false splits. Reference .715 at q = .05 and .253 at q = .22 (simulated,
-/// 400 groups, error .01-.02); 2000 groups here have a standard error of about .005, so .03 is
-/// beyond three of both.
-TEST(Partition, UnionFindPercolatesUnderIndependentErrors) {
-  const int n = 8, groups = 2000;
-  for (const auto& [rate, mean] :
-       {std::pair{0.05, 0.715}, std::pair{0.11, 0.520}, std::pair{0.22, 0.253}}) {
-    std::mt19937 random(11);
-    Batch batch(1, groups, n, 0.0, 3);
-    for (int k = 0; k < groups; ++k) {
-      Ints mode;
-      for (int i = 0; i < n; ++i) mode.push_back(static_cast<int>(random() % 8));
-      for (int i = 0; i < n; ++i)
-        for (int j = i + 1; j < n; ++j) {
-          const bool flipped = double(random() % 100000) < rate * 100000;
-          const bool same =
-              (mode[static_cast<std::size_t>(i)] == mode[static_cast<std::size_t>(j)]) != flipped;
-          batch.score[batch.pair(k, i, j)] = same ? 0.9f : 0.1f;
+/// Scores in (0, 1) of every size, and ties where `levels` of them repeat.
+Batch draw_scores(int groups, int G, int levels, unsigned seed) {
+  Batch batch(1, groups, G, 0.5, seed);
+  std::mt19937 random(seed);
+  for (float& s : batch.score)
+    s = static_cast<float>(1 + random() % static_cast<unsigned>(levels)) /
+        static_cast<float>(levels + 1);
+  return batch;
+}
+
+/// Up to eight members the cost is the least of all partitions, and of equal ones the first stands.
+TEST(CorrelationClustering, IsExactForSmallGroups) {
+  for (const int G : {1, 2, 3, 5, 7, 9})
+    for (const int levels : {2, 1000})
+      for (const double threshold : {0.5, 0.3}) {
+        Batch batch = draw_scores(25, G, levels, static_cast<unsigned>(G));
+        auto params = with_linkages({Linkage::correlation});
+        params[0].threshold = threshold;
+        batch.run(params, G < 8);
+        for (int k = 0; k < batch.B; ++k) {
+          const Ints member = batch.members(k, G < 8);
+          if (std::count(member.begin(), member.end(), 1) > 7) continue;
+          double least = 1e300;
+          oracle::Labels best(member.size(), -1);
+          oracle::for_each_partition(member, [&](const oracle::Labels& label) {
+            const double cost = oracle::correlation_cost(batch.matrix(k), threshold, label);
+            if (cost < least - 1e-9) {
+              least = cost;
+              best = label;
+            }
+          });
+          const Ints got(batch.cluster.begin() + k * G, batch.cluster.begin() + (k + 1) * G);
+          EXPECT_EQ(got, oracle::canonical(best)) << "G " << G << " group " << k;
+        }
+      }
+}
+
+/// Above that no single move gains, nor is it worse than one cluster or none; labels are canonical;
+/// where the scores are a clean partition it is found.
+TEST(CorrelationClustering, IsAFixedPointForLargeGroups) {
+  for (const int G : {9, 16, 33}) {
+    Batch batch = draw_scores(10, G, 1000, static_cast<unsigned>(G));
+    batch.run(with_linkages({Linkage::correlation}), true);
+    for (int k = 0; k < batch.B; ++k) {
+      const auto m = batch.matrix(k);
+      const oracle::Labels got(batch.cluster.begin() + k * G, batch.cluster.begin() + (k + 1) * G);
+      EXPECT_EQ(got, oracle::canonical(got));
+      const double cost = oracle::correlation_cost(m, 0.5, got);
+      for (std::size_t i = 0; i < got.size(); ++i)
+        for (int to = 0; to <= G; ++to) {
+          oracle::Labels moved = got;
+          moved[i] = to;
+          EXPECT_GE(oracle::correlation_cost(m, 0.5, moved), cost - 1e-6) << "G " << G;
         }
     }
-    batch.run(with_linkages({Linkage::union_find}), true);
-    double sum = 0;
-    for (const int size : batch.size) sum += double(n - size) / (n - 1);
-    EXPECT_NEAR(sum / (groups * n), mean, 0.03) << "rate " << rate;
+    for (int i = 0; i < G; ++i)
+      for (int j = 0; j < G; ++j) batch.score[batch.pair(0, i, j)] = i % 3 == j % 3 ? 0.8f : 0.2f;
+    batch.run(with_linkages({Linkage::correlation}), true);
+    for (int i = 0; i < G; ++i) EXPECT_EQ(batch.cluster[batch.at(0, i)], i % 3);
   }
 }
 
@@ -191,6 +226,8 @@ class EveryRuleMethod : public ::testing::TestWithParam<int> {};
 
 TEST_P(EveryRuleMethod, ScoresPairsAsTheOracle) {
   const auto method = static_cast<PartitionMethod>(GetParam());
+  const bool rule = method == PartitionMethod::oracle || method == PartitionMethod::exact ||
+                    method == PartitionMethod::ngram;
   std::mt19937 random(21);
   const int G = 7, T = 9, n = 3;
   Ints token, length, class_id;
@@ -217,17 +254,17 @@ TEST_P(EveryRuleMethod, ScoresPairsAsTheOracle) {
   const auto got = values_of(score);
   for (std::size_t i = 0; i < texts.size(); ++i)
     for (std::size_t j = 0; j < texts.size(); ++j) {
-      double want = -7;  // the classifier's replicas are left alone
+      double want = -7;  // replicas of other methods are left alone
       switch (method) {
         case PartitionMethod::oracle: want = class_id[i] == class_id[j] && class_id[i] >= 0; break;
         case PartitionMethod::exact: want = texts[i] == texts[j]; break;
         case PartitionMethod::ngram: want = oracle::jaccard(texts[i], texts[j], n); break;
-        case PartitionMethod::classifier: break;
+        default: break;
       }
-      if (i == j && method != PartitionMethod::classifier) want = 1;
+      if (i == j && rule) want = 1;
       EXPECT_FLOAT_EQ(got[i * texts.size() + j], static_cast<float>(want)) << i << ' ' << j;
     }
-  EXPECT_EQ(values_of(calls)[0], method == PartitionMethod::classifier ? 9 : 0);
+  EXPECT_EQ(values_of(calls)[0], rule ? 0 : 9);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -70,9 +70,22 @@ def configuration(work):
         "partition.method=clasifier": ["unknown value \"clasifier\"", 'did you mean "classifier"?'],
         "model.heads=6": ["model.heads (command line): must divide model.width = 16, got 6"],
         "rollout.group_size=1": ["a group of 1"],
+        "rollout.temperature_schedule=linear": ["rollout.temperature_schedule (command line): unknown value \"linear\"; allowed: constant, linear:END, cosine:END"],
+        "rollout.temperature_schedule=cosine:0": ["unknown value \"cosine:0\"; allowed: constant, linear:END, cosine:END"],
+        "overlong.cache=3": ["overlong.cache (command line): the ramp cannot be wider than overlong.max_length, got 3 with overlong.max_length = 0"],
+        "mismatch.cap=0.5": ["mismatch.cap (command line): out of range, got 0.5; allowed: [1, 1e+06]"],
+        "mismatch.correction=tsi": ["unknown value \"tsi\"; allowed: none, tis, mis", 'did you mean "tis"?'],
+        "filter_groups.metric=accuracy": ["unknown value \"accuracy\"; allowed: none, acc, shaped"],
         "eval.k=1,4096": ["eval.k (command line): "],
     }.items():
         refused(work, CONFIG, parts, "train", "-c", "tiny.ini", word, "-o", "out")
+    for words, parts in (
+        (["kl.estimator=exact", "kl.placement=reward"], ["kl.placement (command line): the exact divergence is a function of the whole distribution, got reward with kl.estimator = exact; allowed: loss"]),
+        (["rollout.temperature=0", "rollout.temperature_schedule=linear:1"], ["rollout.temperature_schedule (command line): a schedule starts at rollout.temperature, which must be above 0, got 0"]),
+        (["filter_groups.metric=acc", "filter_groups.max_batches=10000", "rollout.prompts=200000"], ["filter_groups.max_batches (command line): ", "must be below 2^32, got 10000 * 200000 * 4"]),
+        (["filter_groups.metric=acc", "rollout.group_size=1", "run.method=rloo", "advantage.baseline=mean"], ["filter_groups.metric (command line): a group of 1 never tells its completions apart"]),
+    ):
+        refused(work, CONFIG, parts, "train", "-c", "tiny.ini", *words, "-o", "out")
     (work / "bad.ini").write_text("[run]\nseed = 1\nseed = 2\n[optim]\nlr = fast\nfoo = 1\n[kl\n")
     refused(work, CONFIG, ["run.seed (bad.ini:3): set twice, first in line 2", "optim.lr (bad.ini:5)", "optim.foo (bad.ini:6)", "bad.ini:7"],
             "train", "-c", "bad.ini", "-o", "out", lines=4)

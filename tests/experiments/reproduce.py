@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same bits, run as a user would: repeated, threaded, packed, killed and resumed.
 
-usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | packed | killed | refusals | options
+usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | packed | killed | classes | refusals | options
 Standard library only. Exits 1 with the first difference.
 """
 
@@ -67,6 +67,20 @@ run.method = darling
 run.method = darling
 kl.coef = 0.01
 partition.method = exact
+[arm.kmeans]
+run.method = darling
+partition.method = kmeans
+partition.across_steps = on
+[arm.judge]
+run.method = darling
+partition.method = noisy_oracle
+partition.false_merge = 0.1
+partition.linkage = correlation
+[arm.hdbscan]
+run.method = darling
+partition.method = hdbscan
+partition.embedding = ngram
+partition.ngram_n = 2
 """
 
 motley = ""
@@ -118,7 +132,7 @@ def packed(work):
     (work / "sweep.ini").write_text(SWEEP)
     run("sweep", "run", "sweep.ini", cwd=work)
     cells = sorted((work / "runs" / "tiny").glob("*/run.h5"))
-    expect(len(cells) == 6, f"{len(cells)} cells instead of 6")
+    expect(len(cells) == 12, f"{len(cells)} cells instead of 12")
     for cell in cells:
         (work / "alone.ini").write_text(run("config", "show", str(cell)).stdout)
         alone = work / "alone" / cell.parent.name
@@ -129,7 +143,7 @@ def packed(work):
     for file in sorted(cells[0].parent.rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     again = run("sweep", "run", "sweep.ini", cwd=work)
-    expect("5 of 6 cells are done already" in again.stderr, "finished cells were not skipped")
+    expect("11 of 12 cells are done already" in again.stderr, "finished cells were not skipped")
     expect(digest(cells[0].parent) == kept, "a cell run again has another digest")
     table = run("compare", "runs/tiny", "--baseline", "grpo", cwd=work).stdout
     expect("demonstration, not evidence" in table, "two seeds are not called a demonstration")
@@ -163,6 +177,42 @@ def killed(work):
     print(f"{kills} kills in {rounds} runs, all digests equal")
 
 
+def tensor(file, name):
+    """Bytes of one tensor of a safetensors file."""
+    import json
+
+    data = file.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    begin, end = json.loads(data[8 : 8 + size])[name]["data_offsets"]
+    return data[8 + size + begin : 8 + size + end]
+
+
+def classes(work):
+    """Classes kept across steps: the same after a kill, alone and packed, and counted at all."""
+    words = ["train", "-c", "tiny.ini", "run.steps=40", "partition.method=agglomerative", "partition.across_steps=on"]
+    run(*words, "-o", "whole", cwd=work)
+    newest = sorted((work / "whole" / "checkpoints").glob("*.safetensors"))[-1].name
+    want = tensor(work / "whole" / "checkpoints" / newest, "state.partition.classes")
+    import struct
+
+    values = struct.unpack(f"<{len(want) // 8}d", want)
+    expect(sum(values[2::4]) > 0, "no completion was remembered")
+    expect(max(values[3::4]) == 40, "the last step was not remembered")
+    for delay in (0.25, 0.5, 0.75, 1.0):
+        folder = work / f"cut{delay}"
+        begin = time.monotonic()
+        child = subprocess.Popen([motley, *words, "-r", str(folder)], cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while child.poll() is None and not list(folder.glob("checkpoints/*.safetensors")) and time.monotonic() - begin < 60:
+            time.sleep(0.01)
+        time.sleep(delay / 10)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        run(*words, "-r", str(folder), cwd=work)
+        got = tensor(folder / "checkpoints" / newest, "state.partition.classes")
+        expect(got == want, "classes differ after a kill")
+        expect(digest(folder) == digest(work / "whole"), "a killed run has another digest")
+
+
 def refusals(work):
     def fails(code, text, *words):
         done = run(*words, check=False, cwd=work)
@@ -175,6 +225,9 @@ def refusals(work):
     fails(2, 'did you mean "optim.lr"?', "train", "-c", "tiny.ini", "optim.lrr=1", "-o", "b")
     fails(2, "not a finite number", "train", "-c", "tiny.ini", "optim.lr=nan", "-o", "b")
     fails(2, "a resumed run keeps its configuration", "train", "-r", "a", "-c", "tiny.ini", "optim.lr=1e-3")
+    fails(2, "makes clusters without a linkage", "train", "-c", "tiny.ini", "partition.method=dbscan", "partition.linkage=greedy_first", "-o", "b")
+    fails(2, "allowed: ngram, or classifier.form = bi_encoder", "train", "-c", "tiny.ini", "partition.method=kmeans", "classifier.form=cross_encoder", "-o", "b")
+    fails(2, "allowed: 1 to 128", "train", "-c", "tiny.ini", "partition.method=kmeans", "rollout.group_size=129", "-o", "b")
     fails(2, "did you mean \"train\"?", "trian")
     (work / "file").write_text("x")
     fails(3, "file/run", "train", "-c", "tiny.ini", "-o", "file/run")
@@ -214,7 +267,7 @@ def options(work):
 def main():
     global motley
     motley = str(pathlib.Path(sys.argv[1]).resolve())
-    cases = {c.__name__: c for c in (repeat, threads, packed, killed, refusals, options)}
+    cases = {c.__name__: c for c in (repeat, threads, packed, killed, classes, refusals, options)}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         (work / "tiny.ini").write_text(TINY)

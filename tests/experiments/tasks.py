@@ -65,8 +65,8 @@ def qualities(work):
         expect(f["metrics/quality_true"][0] == g["metrics/quality_true"][0], "the judge depends on the squash")
         accuracy = f["provenance"].attrs["reward_model_accuracy"]
         expect(0.55 < accuracy <= 1, f"reward model accuracy {accuracy} is chance")
-        true = f["eval/quality"][:]
-        expect(((0 <= true) & (true <= 1)).all() and true.max() > 0, f"eval/quality {true}")
+        true = f["eval/mean_quality"][:]
+        expect(((0 <= true) & (true <= 1)).all() and true.max() > 0, f"eval/mean_quality {true}")
 
 
 def packed(work):

@@ -61,6 +61,7 @@ inline RunHeader make_header(const Shape& shape, std::int64_t steps, const LogOp
   h.steps = steps;
   h.eval_k = {1, 4, 16};
   h.eval_prompts = 3;
+  h.eval_samples = 6;
   h.log = log;
   return h;
 }
@@ -112,6 +113,8 @@ inline void fill_record(StepRecord& record, std::int64_t step, int first_replica
   });
   for (int r = 0; r < s.R; ++r)
     record.metrics(r, static_cast<int>(Metric::tokens_total)) = 1e10 + static_cast<double>(step);
+  each(record.diagnostics,
+       [](std::uint32_t b) { return b % 5 == 0 ? std::nan("") : std::floor(1e4 * unit_float(b)); });
   record.timing = {0.1, 0.2, 0.3, 0.4, 0.5, 1.5, 1000 + static_cast<double>(step)};
 }
 
@@ -125,13 +128,17 @@ inline EvalRecord make_eval(const RunHeader& header, std::int64_t step) {
       values.push_back(static_cast<typename std::remove_reference_t<decltype(values)>::value_type>(
           scale * unit_float(bits_at(step, 0, field, i))));
   };
-  const auto q = static_cast<std::size_t>(header.eval_prompts), k = header.eval_k.size();
-  for (auto* values : {&e.num_samples, &e.num_correct, &e.num_distinct, &e.num_distinct_correct,
-                       &e.num_distinct_wrong})
-    fill(*values, q, 64);
-  fill(e.quality, q, 1);
-  for (auto* values : {&e.class_entropy, &e.length, &e.truncated_frac}) fill(*values, q, 1);
-  for (auto* values : {&e.pass_at_k, &e.distinct_at_k, &e.coverage_at_k}) fill(*values, k, 1);
+  const auto q = static_cast<std::size_t>(header.eval_prompts), k = header.eval_k.size(),
+             m = static_cast<std::size_t>(header.eval_samples),
+             T = static_cast<std::size_t>(header.shape.T);
+  for_each_eval_column(e, [&](const char*, auto& values, EvalAxes axes, auto...) {
+    if (is_sample(axes) && !header.log.eval_samples) return;
+    const std::size_t n = axes == EvalAxes::k        ? k
+                          : axes == EvalAxes::prompt ? q
+                          : axes == EvalAxes::sample ? q * m
+                                                     : q * m * T;
+    fill(values, n, axes == EvalAxes::token ? header.shape.V : 64);
+  });
   return e;
 }
 

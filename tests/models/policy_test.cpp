@@ -86,6 +86,80 @@ TEST(Rollout, NonFiniteWeightsAreReportedWithTheirAddress) {
   EXPECT_EQ(describe_status(status(1)), "stage rollout, prompt 0, completion 0, position 0");
 }
 
+/// A second generation batch of some prompts: draws of its own, and not a bit of the others
+/// changes.
+void sample_some_slots() {
+  const Shape shape{.R = 3, .B = 9, .G = 7, .P = 6, .T = 9, .V = 13};
+  PolicyFixture<float> f(shape, small_config(shape.V, shape.P + shape.T), {7, 8, 7});
+  f.sample();
+  const auto first = on_host(f.buffer.token);
+  const auto first_log_prob = on_host(f.buffer.sampler_log_prob);
+  const auto workspace =
+      make_rollout_workspace<float>(f.layout.net, shape.R, shape.B, shape.G, shape.P, shape.T);
+  const auto again = [&](const std::vector<std::vector<int>>& lists) {
+    View2<int> slots("motley::test::slots", shape.R, shape.B);
+    View1<int> num_slots("motley::test::num_slots", shape.R);
+    auto list = on_host(slots);
+    auto count = on_host(num_slots);
+    for (int r = 0; r < shape.R; ++r) {
+      count(r) = static_cast<int>(lists[r].size());
+      for (int i = 0; i < count(r); ++i) list(r, i) = lists[r][i];
+    }
+    Kokkos::deep_copy(slots, list);
+    Kokkos::deep_copy(num_slots, count);
+    RolloutKey key{f.sampling, f.seeds, Stream::resample_token, 3};
+    key.attempt = 2;
+    key.slots = slots;
+    key.num_slots = num_slots;
+    rollout<float>(Exec(), f.layout.net, f.weights, workspace, key, f.buffer.prompt,
+                   f.buffer.prompt_length, ConstView2<int>(), rollout_output(f.buffer), f.status);
+    return on_host(f.buffer.token);
+  };
+  const auto second = again({{0, 3, 4, 8}, {}, {0, 1, 2, 3, 4, 5, 6, 7, 8}});
+  const auto log_prob = on_host(f.buffer.sampler_log_prob);
+  const std::size_t row = static_cast<std::size_t>(shape.G * shape.T);
+  for (int r = 0; r < shape.R; ++r)
+    for (int b = 0; b < shape.B; ++b) {
+      const bool redrawn = r == 2 || (r == 0 && (b == 0 || b == 3 || b == 4 || b == 8));
+      const int same = std::memcmp(&first(r, b, 0, 0), &second(r, b, 0, 0), row * sizeof(int));
+      const int same_log_prob =
+          std::memcmp(&first_log_prob(r, b, 0, 0), &log_prob(r, b, 0, 0), row * sizeof(float));
+      EXPECT_EQ(same == 0, !redrawn) << r << " " << b;
+      EXPECT_EQ(same_log_prob == 0, !redrawn) << r << " " << b;
+      // Replicas 0 and 2 are the same training: a slot's completions do not depend on the others.
+      if (r == 0 && redrawn) {
+        EXPECT_EQ(0, std::memcmp(&second(0, b, 0, 0), &second(2, b, 0, 0), row * sizeof(int)));
+        EXPECT_EQ(0,
+                  std::memcmp(&log_prob(0, b, 0, 0), &log_prob(2, b, 0, 0), row * sizeof(float)));
+      }
+    }
+  // What a later batch samples is scored to the same bits by the trainer.
+  View4<float> scored("motley::test::scored", shape.R, shape.B, shape.G, shape.T);
+  score_tokens<float>(Exec(), f.layout.net, f.weights, f.workspace(), f.loss, f.buffer, f.active,
+                      scored);
+  const auto host = on_host(scored);
+  EXPECT_EQ(0, std::memcmp(host.data(), log_prob.data(), host.span() * sizeof(float)));
+}
+
+TEST(Rollout, LaterBatchesSampleTheRefusedSlotsAlone) {
+  sample_some_slots();
+}
+
+TEST(Rollout, NoiseOfOneReplicaLeavesTheOthersAlone) {
+  const TransformerConfig config = small_config(kShape.V, kShape.P + kShape.T);
+  PolicyFixture<float> plain(kShape, config, {7, 8}), noisy(kShape, config, {7, 8});
+  auto sampling = on_host(noisy.sampling);
+  sampling(1).noise_std = 0.3;
+  Kokkos::deep_copy(noisy.sampling, sampling);
+  plain.sample();
+  noisy.sample();
+  const auto a = on_host(plain.buffer.sampler_log_prob);
+  const auto b = on_host(noisy.buffer.sampler_log_prob);
+  const std::size_t bytes = a.span() / 2 * sizeof(float);
+  EXPECT_EQ(0, std::memcmp(&a(0, 0, 0, 0), &b(0, 0, 0, 0), bytes));
+  EXPECT_NE(0, std::memcmp(&a(1, 0, 0, 0), &b(1, 0, 0, 0), bytes));
+}
+
 /// Loss of the whole pipeline as a function of the parameters, and its gradient.
 struct Objective {
   PolicyFixture<double>& f;
@@ -261,6 +335,55 @@ TEST(PolicyGradient, PaddingCannotChangeABit) {
   Kokkos::deep_copy(f.buffer.old_log_prob, old_log_prob);
   const auto dirty = run();
   EXPECT_EQ(0, std::memcmp(clean.data(), dirty.data(), clean.span() * sizeof(float)));
+}
+
+/// Gradient and loss under a scale that is constant over each completion are those of scaled
+/// weights; a scale of ones changes no bit.
+void scale_tokens() {
+  const Shape shape{.R = 1, .B = 2, .G = 3, .P = 3, .T = 5, .V = 7};
+  PolicyFixture<double> f(shape, small_config(shape.V, shape.P + shape.T), {11});
+  f.sample();
+  Kokkos::deep_copy(f.buffer.old_log_prob, f.buffer.sampler_log_prob);
+  Kokkos::deep_copy(f.buffer.advantage, 0.7f);
+  const auto workspace = f.workspace();
+  View2<double> gradient("motley::test::gradient", 1, f.layout.net.size);
+  View2<double> sums("motley::test::sums", 1, kUpdateSums);
+  View1<double> top("motley::test::top", 1);
+  const auto run = [&](double weight_of_first, const ConstView4<float>& scale) {
+    View3<double> weight("motley::test::weight", 1, shape.B, shape.G);
+    auto host = on_host(weight);
+    for (int b = 0; b < shape.B; ++b)
+      for (int g = 0; g < shape.G; ++g)
+        host(0, b, g) = 0.1 * (b == 0 && g == 1 ? weight_of_first : 1);
+    Kokkos::deep_copy(weight, host);
+    policy_gradient<double>(Exec(), f.layout.net, f.weights, f.reference, workspace, f.loss,
+                            f.buffer, weight, {0, shape.B, 1}, gradient, sums, top, f.status,
+                            scale);
+    return std::pair{on_host(gradient), on_host(sums)};
+  };
+  View4<float> scale("motley::test::scale", 1, shape.B, shape.G, shape.T);
+  Kokkos::deep_copy(scale, 1.0f);
+  const auto [plain, plain_sums] = run(1, ConstView4<float>());
+  const auto [ones, ones_sums] = run(1, scale);
+  EXPECT_EQ(0, std::memcmp(plain.data(), ones.data(), plain.span() * sizeof(double)));
+  auto host = on_host(scale);
+  for (int t = 0; t < shape.T; ++t) host(0, 0, 1, t) = 0.25f;
+  Kokkos::deep_copy(scale, host);
+  const auto [scaled, scaled_sums] = run(1, scale);
+  const auto [weighted, weighted_sums] = run(0.25, ConstView4<float>());
+  double moved = 0;
+  for (std::int64_t n = 0; n < f.layout.net.size; ++n) {
+    EXPECT_NEAR(scaled(0, n), weighted(0, n), 1e-14);
+    moved = std::max(moved, std::abs(scaled(0, n) - plain(0, n)));
+  }
+  EXPECT_GT(moved, 1e-4);
+  const int loss = static_cast<int>(UpdateSum::loss);
+  EXPECT_NEAR(scaled_sums(0, loss), weighted_sums(0, loss), 1e-14);
+  EXPECT_NE(scaled_sums(0, loss), plain_sums(0, loss));
+}
+
+TEST(PolicyGradient, TokenScaleMultipliesAShareOfTheLoss) {
+  scale_tokens();
 }
 
 }  // namespace

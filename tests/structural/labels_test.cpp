@@ -123,6 +123,12 @@ std::vector<RunConfig> packed_configs(const std::filesystem::path& cache) {
   out[4].mismatch.noise_std = 0.1;
   out[4].mismatch.correction = MismatchCorrection::tis;
   out[5].loss.kl_placement = KlPlacement::reward;
+  out[1].loss.kl_direction = KlDirection::js;
+  out[1].loss.kl_reset_every = 1;
+  out[2].loss.policy = PolicyLoss::clip_cov;
+  out[3].loss.policy = PolicyLoss::gspo;
+  out[4].loss.top_entropy_quantile = 0.2;
+  out[5].entropy.adaptive = EntropyAdaptive::threshold;
   for (const RunConfig& c : out) EXPECT_TRUE(same_shape(c, out.front()));
   return out;
 }
@@ -175,9 +181,9 @@ TEST(KokkosTools, EveryLabelIsMotleysAndAWarmStepAllocatesNothing) {
   training_step(exec, state, 1, record);
   training_step(exec, state, 2, record);
   EXPECT_EQ(seen.allocations, std::vector<std::string>{});
-  for (const char* stage :
-       {"sample_prompts", "rollout", "score_tokens", "score", "pair_scores", "partition",
-        "shape_reward", "group_advantage", "policy_gradient", "adamw_step", "collect"})
+  for (const char* stage : {"sample_prompts", "rollout", "score_tokens", "score", "pair_scores",
+                            "partition", "shape_reward", "group_advantage", "entropy_control",
+                            "token_plan", "policy_gradient", "adamw_step", "collect"})
     EXPECT_EQ(seen.regions.count(std::string("motley::step::") + stage), 1u) << stage;
   Evaluator evaluator(configs, *task, state.policy.net, configs.front().rollout.max_tokens);
   evaluator.evaluate(exec, state.weights, 3);

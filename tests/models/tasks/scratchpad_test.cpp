@@ -228,5 +228,52 @@ TEST(SamplePrompts, EveryEpochVisitsEveryPromptOnce) {
   }
 }
 
+/// Prompts of the later batches of a step: a slot's prompt depends on its address alone, and no two
+/// of the first n draws of a step are the same prompt.
+TEST(ResamplePrompts, AreFreshAndDependOnTheAddressAlone) {
+  const int n = 40, B = 10;
+  PromptTable table;
+  table.num_train = n;
+  table.token = View3<int>("motley::test::token", 2, n, 2);
+  table.length = View2<int>("motley::test::length", 2, n);
+  auto token = on_host(table.token);
+  for (int r = 0; r < 2; ++r)
+    for (int i = 0; i < n; ++i) token(r, i, 0) = 100 * r + i;
+  Kokkos::deep_copy(table.token, token);
+  const auto draw = [&](std::uint32_t step, std::uint32_t attempt, const std::vector<int>& some) {
+    View3<int> prompt("motley::test::prompt", 2, B, 2);
+    View2<int> length("motley::test::prompt_length", 2, B), id("motley::test::id", 2, B),
+        slots("motley::test::slots", 2, B);
+    Kokkos::deep_copy(id, -1);
+    auto list = on_host(slots);
+    for (int r = 0; r < 2; ++r)
+      for (std::size_t i = 0; i < some.size(); ++i) list(r, i) = some[i];
+    Kokkos::deep_copy(slots, list);
+    // Replica 1 draws nothing.
+    resample_prompts(Exec(), table, device(std::vector<std::uint64_t>{7, 7}), step, attempt, slots,
+                     device(std::vector<int>{static_cast<int>(some.size()), 0}), prompt, length,
+                     id);
+    const auto host = on_host(id);
+    const auto text = on_host(prompt);
+    std::vector<int> out;
+    for (int b = 0; b < B; ++b) {
+      EXPECT_EQ(host(1, b), -1);
+      out.push_back(host(0, b));
+      if (host(0, b) >= 0) EXPECT_EQ(text(0, b, 0), host(0, b));
+    }
+    return out;
+  };
+  const std::vector<int> all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  std::set<int> seen;
+  for (const std::uint32_t attempt : {4u, 5u, 6u, 7u})  // places 40 to 79: one epoch of the pool
+    for (const int id : draw(5, attempt, all)) seen.insert(id);
+  EXPECT_EQ(seen.size(), 40u);
+  EXPECT_EQ(*seen.begin(), 0);
+  const std::vector<int> whole = draw(5, 2, all), part = draw(5, 2, {1, 7});
+  for (int b = 0; b < B; ++b) EXPECT_EQ(part[b], b == 1 || b == 7 ? whole[b] : -1);
+  EXPECT_NE(whole, draw(6, 2, all));
+  EXPECT_NE(whole, draw(5, 3, all));
+}
+
 }  // namespace
 }  // namespace motley::test
