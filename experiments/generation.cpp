@@ -48,7 +48,7 @@ void score_completions(const Exec& exec, TrainingState& s) {
   reward_texts(exec, x.prompt, x.prompt_length, x.token, x.length, s.reward_texts);
   reward_scores(exec, s.reward_model.net, s.reward_model_weights, s.reward_model_workspace,
                 s.reward_texts, s.reward_score);
-  reward_quality(exec, s.replicas.reward_model, s.reward_score, x.quality, s.status);
+  reward_quality(exec, s.replicas.reward_model, s.reward_score, x.finish, x.quality, s.status);
 }
 
 void begin_step(const Exec& exec, TrainingState& s, std::uint32_t step) {

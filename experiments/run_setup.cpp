@@ -43,6 +43,7 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
                                             "partition.",
                                             "diversity.",
                                             "reward_model.squash",
+                                            "reward_model.format",
                                             "filter_groups.",
                                             "overlong.",
                                             "mismatch.",

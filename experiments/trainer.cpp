@@ -165,8 +165,8 @@ class Batch {
           ErrorKind::input, bases_[r].file, ": the reward model has ", bases_[r].reward.size(),
           " numbers, expected ", state_.reward_model.net.size);
       std::copy(bases_[r].reward.begin(), bases_[r].reward.end(), &weights(r, 0));
-      params(r) = {runs_[r].config.reward_model.squash, bases_[r].report.reward_mean,
-                   bases_[r].report.reward_deviation};
+      params(r) = {runs_[r].config.reward_model.squash, runs_[r].config.reward_model.format,
+                   bases_[r].report.reward_mean, bases_[r].report.reward_deviation};
     }
     Kokkos::deep_copy(state_.reward_model_weights.params, weights);
     Kokkos::deep_copy(state_.replicas.reward_model, params);

@@ -56,7 +56,7 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.has_reference = column<int>("has_reference", configs,
                                 [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
   t.reward_model = column<RewardParams>("reward_model", configs, [](const RunConfig& c) {
-    return RewardParams{c.reward_model.squash};
+    return RewardParams{c.reward_model.squash, c.reward_model.format};
   });
   t.temperature = column<TemperatureSchedule>("temperature", configs, temperature_schedule);
   t.filter =

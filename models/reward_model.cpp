@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/shape.hpp"
+#include "core/rollout.hpp"
 #include "models/chunks.hpp"
 #include "models/pass.hpp"
 
@@ -283,8 +284,8 @@ void reward_texts(const Exec& exec, const ConstView3<int>& prompt,
 }
 
 void reward_quality(const Exec& exec, const ConstView1<RewardParams>& params,
-                    const ConstView2<float>& score, const View3<float>& quality,
-                    const View1<StatusWord>& status) {
+                    const ConstView2<float>& score, const ConstView3<int>& finish,
+                    const View3<float>& quality, const View1<StatusWord>& status) {
   const int R = static_cast<int>(quality.extent(0));
   const int B = static_cast<int>(quality.extent(1));
   const int G = static_cast<int>(quality.extent(2));
@@ -296,7 +297,10 @@ void reward_quality(const Exec& exec, const ConstView1<RewardParams>& params,
         const int b = job / G % B;
         const int r = job / (G * B);
         const RewardParams& p = params(r);
-        const double z = (double(score(r, b * G + g)) - p.mean) / p.deviation;
+        const bool malformed =
+            p.format == RewardFormat::checked && finish(r, b, g) != static_cast<int>(Finish::eos);
+        const double standard = (double(score(r, b * G + g)) - p.mean) / p.deviation;
+        const double z = malformed ? kMalformedScore : standard;
         if (!Kokkos::isfinite(z)) report(status, r, Stage::score, b, g, 0);
         quality(r, b, g) = static_cast<float>(p.squash == RewardSquash::sigmoid ? sigmoid(z) : z);
       });

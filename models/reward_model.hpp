@@ -24,6 +24,12 @@ struct EnumNames<RewardSquash> {
   static constexpr std::array<std::string_view, 2> names = {"none", "sigmoid"};
 };
 
+enum class RewardFormat : int { checked, trusted };
+template <>
+struct EnumNames<RewardFormat> {
+  static constexpr std::array<std::string_view, 2> names = {"checked", "trusted"};
+};
+
 struct RewardModelConfig {
   int layers = 2;
   int width = 48;
@@ -33,6 +39,7 @@ struct RewardModelConfig {
   double lr = 1e-3;
   double noise = 0.5;
   RewardSquash squash = RewardSquash::sigmoid;
+  RewardFormat format = RewardFormat::checked;
 };
 
 template <class C, class Visitor>
@@ -50,6 +57,8 @@ void describe(C& c,
     "temperature of the judge's preferences; 0 = always the better text");
   v("reward_model.squash", c.squash, any_value, "1",
     "what training sees: the standardised score, or its sigmoid");
+  v("reward_model.format", c.format, any_value, "1",
+    "checked: texts that do not parse score -4 deviations; trusted: the model scores them too, and can be gamed with them");
 }
 
 /// Encoder and readout as offsets; trivially copyable.
@@ -107,9 +116,13 @@ void preference_gradient(const Exec& exec, const RewardNet& net, const Weights<S
                          const ConstView2<float>& label, int first_pair, int pairs,
                          const View2<Scalar>& gradient, const View1<double>& loss);
 
+/// Standardised score of a malformed text where the format is checked.
+inline constexpr double kMalformedScore = -4.0;
+
 /// What may differ between replicas.
 struct RewardParams {
   RewardSquash squash = RewardSquash::sigmoid;
+  RewardFormat format = RewardFormat::checked;
   double mean = 0.0;       ///< of the scores of the training texts
   double deviation = 1.0;  ///< ddof 0
 };
@@ -120,9 +133,11 @@ void reward_texts(const Exec& exec, const ConstView3<int>& prompt,
                   const ConstView3<int>& length, const RewardTexts& texts);
 
 /// Quality as training sees it, from scores. A score that is not finite is reported.
-/// \param params [R]   \param score [R,B*G]   \param quality [R,B,G] out
+/// \param params [R]   \param score [R,B*G]
+/// \param finish [R,B,G] a text is malformed where it is not Finish::eos
+/// \param quality [R,B,G] out
 void reward_quality(const Exec& exec, const ConstView1<RewardParams>& params,
-                    const ConstView2<float>& score, const View3<float>& quality,
-                    const View1<StatusWord>& status);
+                    const ConstView2<float>& score, const ConstView3<int>& finish,
+                    const View3<float>& quality, const View1<StatusWord>& status);
 
 }  // namespace motley

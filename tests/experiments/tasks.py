@@ -60,6 +60,9 @@ def qualities(work):
         # The first step has the same completions; one quality is the sigmoid of the other.
         expect(np.array_equal(f["rollouts/token"][0], g["rollouts/token"][0]), "the first step differs")
         expect(np.allclose(squashed, 1 / (1 + np.exp(-plain)), atol=1e-6), "squash is not the sigmoid of the score")
+        malformed = g["rollouts/finish"][0] != 0
+        expect((plain[malformed] == -4).all(), "malformed texts do not score -4")
+        expect((plain[~malformed] != -4).all(), "well-formed texts score -4")
         expect((plain < 0).any(), "standardised scores are never negative")
         expect(not np.array_equal(f["metrics/quality"], f["metrics/quality_true"]), "ideas: training saw the judge")
         expect(f["metrics/quality_true"][0] == g["metrics/quality_true"][0], "the judge depends on the squash")

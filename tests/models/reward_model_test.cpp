@@ -167,12 +167,14 @@ TEST(RewardModel, QualityIsTheStandardisedScoreOrItsSigmoid) {
   for (int r = 0; r < 2; ++r)
     for (int n = 0; n < 6; ++n) s(r, n) = static_cast<float>(n - 2.5 * r);
   Kokkos::deep_copy(score, s);
-  const auto params = device(std::vector<RewardParams>{{RewardSquash::none, 2.0, 0.5},
-                                                       {RewardSquash::sigmoid, -1.0, 2.0}});
+  const auto params =
+      device(std::vector<RewardParams>{{RewardSquash::none, RewardFormat::checked, 2.0, 0.5},
+                                       {RewardSquash::sigmoid, RewardFormat::trusted, -1.0, 2.0}});
   const View3<float> quality("motley::test::quality", 2, 2, 3);
   const View1<StatusWord> status("motley::test::status", 2);
   Kokkos::deep_copy(status, kStatusClear);
-  reward_quality(Exec(), params, score, quality, status);
+  const View3<int> finish("motley::test::finish", 2, 2, 3);  // all ended
+  reward_quality(Exec(), params, score, finish, quality, status);
   const auto q = on_host(quality);
   int negative = 0;
   for (int n = 0; n < 6; ++n) {
@@ -181,9 +183,22 @@ TEST(RewardModel, QualityIsTheStandardisedScoreOrItsSigmoid) {
     negative += q(0, n / 3, n % 3) < 0 ? 1 : 0;
   }
   EXPECT_EQ(negative, 2);
+  // Malformed texts: the fixed score where the format is checked, the model's where it is trusted.
+  const auto ends = on_host(finish);
+  for (int r = 0; r < 2; ++r) {
+    ends(r, 0, 1) = static_cast<int>(Finish::invalid);
+    ends(r, 1, 2) = static_cast<int>(Finish::length);
+  }
+  Kokkos::deep_copy(finish, ends);
+  reward_quality(Exec(), params, score, finish, quality, status);
+  const auto checked = on_host(quality);
+  for (int n = 0; n < 6; ++n) {
+    EXPECT_EQ(checked(0, n / 3, n % 3), n == 1 || n == 5 ? -4.0f : q(0, n / 3, n % 3));
+    EXPECT_EQ(checked(1, n / 3, n % 3), q(1, n / 3, n % 3));
+  }
   s(1, 4) = std::nanf("");
   Kokkos::deep_copy(score, s);
-  reward_quality(Exec(), params, score, quality, status);
+  reward_quality(Exec(), params, score, finish, quality, status);
   EXPECT_EQ(on_host(status)(0), kStatusClear);
   EXPECT_EQ(describe_status(on_host(status)(1)), "stage score, prompt 1, completion 1, position 0");
 }
