@@ -5,6 +5,11 @@ add_library(motley_flags INTERFACE)
 # compiler vectorise exp. -ffast-math is never used: it breaks NaN checks and ordered sums.
 target_compile_options(motley_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno -fno-trapping-math>)
+# GCC 12 miscompiles lists of constants under SLP vectorisation with AVX-512: an argument {1, 1, 1, 0}
+# of type std::vector<double> arrives as {1, 1, 1, 1}. Loops are vectorised by another pass.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(motley_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-tree-slp-vectorize>)
+endif()
 if(MOTLEY_NATIVE)
   target_compile_options(motley_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
   include(CheckCXXCompilerFlag)

@@ -8,7 +8,7 @@
 #include "core/base/error.hpp"
 #include "core/base/rng.hpp"
 #include "experiments/options.hpp"
-#include "experiments/stage_timer.hpp"
+#include "experiments/step_stages.hpp"
 #include "experiments/trainer.hpp"
 #include "io/checkpoint.hpp"
 
@@ -179,10 +179,11 @@ const Rewarded& Counterfactual::reward(std::int64_t step) {
 void Counterfactual::reward_step(std::int64_t step) {
   load_rollouts(step);
   Kokkos::deep_copy(exec_, state_.status, kStatusClear);
-  StepTiming unused;
-  StageTimer timer(exec_, unused);
-  reward_stages(exec_, state_, static_cast<std::uint32_t>(step), timer);
-  timer.finish();
+  const auto at = static_cast<std::uint32_t>(step);
+  stage_pair_scores(exec_, state_);
+  stage_partition(exec_, state_, at);
+  stage_shape_reward(exec_, state_, at);
+  stage_group_advantage(exec_, state_, at);
   require_finite(state_, static_cast<std::uint32_t>(step));
 }
 

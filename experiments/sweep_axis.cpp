@@ -104,6 +104,22 @@ std::vector<std::string> split_list(const std::string& text) {
   return out;
 }
 
+namespace {
+
+/// Every value of an option that is a choice; a fault where it is none.
+std::vector<std::string> all_values(const Assignment& a, Faults& faults) {
+  for (const OptionEntry& option : list_options(RunConfig{})) {
+    if (option.key != a.key) continue;
+    if (option.type == "choice" || a.key == "run.method" || a.key == "task.name")
+      return split_list(option.allowed);
+  }
+  faults.add(concat(a.key, " (", a.place,
+                    "): * stands for every value of a choice, and this is none; allowed: a list"));
+  return {};
+}
+
+}  // namespace
+
 SweepAxis read_axis(const Assignment& a, Faults& faults) {
   SweepAxis axis{a.key, a.place, SweepAxis::Kind::list, {}, 0, 0};
   if (const auto x = arguments(a, "log", faults)) {
@@ -119,6 +135,8 @@ SweepAxis read_axis(const Assignment& a, Faults& faults) {
       faults.add(concat(a.key, " (", a.place, "): got \"", a.value,
                         "\"; allowed: uniform(low, high) with low < high"));
     }
+  } else if (a.value == "*") {
+    axis.values = all_values(a, faults);
   } else {
     for (const std::string& value : split_list(a.value)) {
       const auto open = value.find('(');

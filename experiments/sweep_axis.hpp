@@ -2,6 +2,7 @@
 /// An axis of a sweep: what stands behind `key =` in [grid].
 ///
 ///     0.1, 0.2, off       a list; commas inside parentheses do not part it
+///     *                   every value of a choice (run.method, diversity.shaping, ...)
 ///     log(a, b, n)        n values from a to b, equal ratios
 ///     range(a, b[, step]) a, a + step, ... below b
 ///     log(a, b)           random sweeps: log-uniform in [a, b)

@@ -81,8 +81,8 @@ void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& 
   bool any_history = false;
   for (const RunConfig& c : configs) {
     const PartitionParams& p = c.partition;
-    s.any_classifier =
-        s.any_classifier || p.method == PartitionMethod::classifier || embeds_by_classifier(p);
+    s.any_classifier = s.any_classifier || p.method == PartitionMethod::classifier ||
+                       embeds_by_classifier(p) || c.eval.partition == EvalPartition::classifier;
     MOTLEY_REQUIRE(!embeds_by_classifier(p) || s.classifier.net.form == ClassifierForm::bi_encoder,
                    ErrorKind::config, "partition.embedding: a ", name_of(s.classifier.net.form),
                    " embeds no single completion, got classifier; allowed: ngram, or ",

@@ -85,14 +85,14 @@ struct TrainingState {
   bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
   View1<int> negative_products;     // [R] of this step, `count_negative_products`
   RewardModelWorkspace<float> reward_model_workspace;
-  RewardTexts reward_texts;   // [R,B*G,P+T]
-  View2<float> reward_score;  // [R,B*G]
-  View3<int> member;                // [R,B,G]
-  View3<float> token_weight;        // [R,B,G]
-  View4<float> token_scale;         // [R,B,G,T] importance weights; empty unless any_correction
-  TokenPlan<float> token_plan;      // empty unless any_plan
-  View4<float> new_log_prob;        // [R,B,G,T]; empty unless any_new_log_prob
-  View2<double> entropy_coef;       // [R,1] the carried one
+  RewardTexts reward_texts;     // [R,B*G,P+T]
+  View2<float> reward_score;    // [R,B*G]
+  View3<int> member;            // [R,B,G]
+  View3<float> token_weight;    // [R,B,G]
+  View4<float> token_scale;     // [R,B,G,T] importance weights; empty unless any_correction
+  TokenPlan<float> token_plan;  // empty unless any_plan
+  View4<float> new_log_prob;    // [R,B,G,T]; empty unless any_new_log_prob
+  View2<double> entropy_coef;   // [R,1] the carried one
   FilterState filter;
   HostView1<int> pending_on_host;  // [R]
   View2<float> gradient;           // [R,N]
@@ -121,38 +121,6 @@ inline bool moves_reference(const LossParams& p) {
 /// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and
 /// copies what is logged into `record`. \throws Error(numeric) naming replica and address
 void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
-
-/// Quality and classes of the completions in the buffer: `quality_true` by the task, `quality` the
-/// same or, where the task is not verifiable, by the reward model.
-void score_completions(const Exec& exec, TrainingState& state);
-
-class StageTimer;
-
-/// Sets what depends on the step alone: the temperature of replicas that schedule it.
-void begin_step(const Exec& exec, TrainingState& state, std::uint32_t step);
-
-/// The stages from prompts to shaped rewards. Where replicas filter their groups, prompts without a
-/// signal are drawn again until every group has one or max_batches is reached; a fence per
-/// generation batch, none where nobody filters.
-void generation_stages(const Exec& exec, TrainingState& state, std::uint32_t step,
-                       StageTimer& timer);
-
-/// From pair scores to shaped rewards, of a buffer that holds scored completions. Pure: run again
-/// on the same completions it gives the same bits. What counts once per step belongs to
-/// `advantage_stages`.
-void shaping_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
-
-/// From shaped rewards to advantages; once per step, when the step's groups are settled. A prompt's
-/// classes are remembered here.
-void advantage_stages(const Exec& exec, TrainingState& state, std::uint32_t step,
-                      StageTimer& timer);
-
-/// `shaping_stages` and `advantage_stages`: all there is to do where logged rollouts are rewarded
-/// anew.
-void reward_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
-
-/// All updates of a step, from advantages to new weights.
-void update_stages(const Exec& exec, TrainingState& state, std::uint32_t step, StageTimer& timer);
 
 /// Throws Error(numeric) when a status word is set.
 void require_finite(const TrainingState& state, std::uint32_t step);

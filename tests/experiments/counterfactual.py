@@ -17,9 +17,7 @@ import reproduce
 from reproduce import expect, run
 
 def make_run(work, name="a", *words):
-    """A policy that has learnt enough for groups to hold right and wrong answers of several classes."""
-    run("train", "-c", "tiny.ini", "run.steps=8", "checkpoint.every_steps=4", "log.pair_score=on", "model.width=32", "pretrain.steps=200",
-        "pretrain.gate_every=200", "pretrain.batch=64", "task.rare_prior=0.1", "task.digits=4", "task.train_prompts=6", "task.eval_prompts=4", "rollout.group_size=8", "classifier.width=32", "classifier.steps=400", *words, "-o", name, cwd=work)
+    run("train", "-c", "tiny.ini", "run.steps=8", "log.pair_score=on", *words, "-o", name, cwd=work)
     return work / name / "run.h5"
 
 
@@ -178,7 +176,7 @@ def main():
     cases = {c.__name__: c for c in (partition, reshape, side_file, refusals)}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        (work / "tiny.ini").write_text(reproduce.TINY)
+        (work / "tiny.ini").write_text(reproduce.LEARNT)
         cases[sys.argv[2]](work)
 
 

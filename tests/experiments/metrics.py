@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 import reproduce
-from reproduce import TINY, digest, expect, run
+from reproduce import LEARNT, digest, expect, run
 
 LOGGED = ("log.eval_samples=on", "log.diagnostics=every:4")
 SWEEP = """
@@ -182,7 +182,7 @@ def main():
     reproduce.motley = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        (work / "tiny.ini").write_text(TINY)
+        (work / "tiny.ini").write_text(LEARNT)
         {"columns": columns, "diagnostics": diagnostics, "classifier": classifier, "packed": packed, "refusals": refusals}[sys.argv[2]](work)
     print("ok")
 

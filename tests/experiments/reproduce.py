@@ -54,6 +54,47 @@ samples = 8
 k = 1,4
 """
 
+# A policy that has learnt enough for groups to hold right and wrong answers of several classes.
+LEARNT = """
+[run]
+steps = 30
+[task]
+modulus = 2
+digits = 4
+train_prompts = 6
+eval_prompts = 4
+skew = 0.5
+rare_prior = 0.1
+[model]
+layers = 1
+width = 32
+heads = 2
+kv_heads = 2
+ff = 32
+[pretrain]
+steps = 200
+gate_every = 200
+batch = 64
+habit_steps = 3
+gate = off
+[classifier]
+layers = 1
+width = 32
+heads = 2
+ff = 16
+steps = 400
+[rollout]
+prompts = 4
+group_size = 8
+max_tokens = 12
+[checkpoint]
+every_steps = 4
+[eval]
+every_steps = 10
+samples = 8
+k = 1,4
+"""
+
 SWEEP = """
 [sweep]
 name = tiny

@@ -80,10 +80,12 @@ TEST(SweepAxis, Forms) {
   EXPECT_THAT(axis_of("range(0, .3, .1)", faults).values, ElementsAre("0", "0.1", "0.2"));
   EXPECT_EQ(axis_of("uniform(1, 2)", faults).kind, SweepAxis::Kind::uniform);
   EXPECT_EQ(axis_of("log(1, 2)", faults).kind, SweepAxis::Kind::log_uniform);
+  EXPECT_THAT(read_axis({"partition.merge", "*", "sweep.ini:3"}, faults).values,
+              ElementsAre("single", "complete", "average"));
   EXPECT_TRUE(faults.empty());
   for (const char* bad : {"log(1)", "log(0, 1, 3)", "log(1, 2, 1)", "log(1, 2, 2.5)", "range(3, 1)",
                           "range(1, 2, 0)", "range(0, 1e9)", "uniform(2, 1)", "uniform(1)",
-                          "log(1, x, 3)", "log(1, 2, 3", "a,,b", "logs(1, 2)"}) {
+                          "log(1, x, 3)", "log(1, 2, 3", "a,,b", "logs(1, 2)", "*"}) {
     Faults fault;
     EXPECT_TRUE(axis_of(bad, fault).values.empty()) << bad;
     EXPECT_FALSE(fault.empty()) << bad;

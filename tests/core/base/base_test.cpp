@@ -158,7 +158,7 @@ TEST(RolloutBuffer, EveryFieldIsAllocatedAsItsTableSays) {
                  std::string(text).empty())
         << name;
   });
-  EXPECT_EQ(fields, 25);
+  EXPECT_EQ(fields, 26);
 }
 
 }  // namespace
