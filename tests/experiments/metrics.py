@@ -85,14 +85,14 @@ def check_eval(file, ngram):
         expect(0 <= e["self_bleu"][row, q] <= 1 + 1e-6, "self_bleu is outside of [0, 1]")
         expect(0 <= e["semantic_entropy"][row, q] <= math.log(len(set(labels))) + 1e-6, "semantic_entropy is too large")
         for i, k in enumerate(e["k"]):
-            picks = list(itertools.combinations(range(samples), k))
+            picks = list(itertools.combinations(range(samples), int(k)))
             mean = lambda f, over=picks: np.mean([f(p) for p in over]) / prompts
             at_k["pass"][i] += mean(lambda p: correct[list(p)].any())
             at_k["maj"][i] += mean(lambda p: vote(labels, correct, p))
             at_k["distinct"][i] += mean(lambda p: len({labels[j] for j in p}))
             at_k["coverage"][i] += mean(lambda p: len({labels[j] for j in p if correct[j]}))
             at_k["maxg"][i] += mean(lambda p: quality[list(p)].max())
-            at_k["utility"][i] += mean(lambda p: utility(labels, quality, p), list(itertools.permutations(range(samples), k)))
+            at_k["utility"][i] += mean(lambda p: utility(labels, quality, p), list(itertools.permutations(range(samples), int(k))))
     for name, values in at_k.items():
         for i, k in enumerate(e["k"]):
             near(e[f"{name}_at_k"][row, i], values[i], f"{name}@{k}", 1e-9)
@@ -110,9 +110,11 @@ def columns(work):
 
 
 def diagnostics(work):
-    run("train", "-c", "tiny.ini", "-o", "plain", cwd=work)
-    run("train", "-c", "tiny.ini", *LOGGED, "-o", "a", cwd=work)
-    run("train", "-c", "tiny.ini", *LOGGED, "-o", "one", threads=1, cwd=work)
+    # Small steps: the prediction of the entropy's change is of first order in them.
+    words = ("train", "-c", "tiny.ini", "optim.lr=2e-5")
+    run(*words, "-o", "plain", cwd=work)
+    run(*words, *LOGGED, "-o", "a", cwd=work)
+    run(*words, *LOGGED, "-o", "one", threads=1, cwd=work)
     expect(run("digest", "plain", "a", "--common", cwd=work).returncode == 0, "measuring changed the run")
     expect(digest(work / "a") == digest(work / "one"), "another digest with one thread")
     with h5py.File(work / "a/run.h5") as file:
@@ -129,7 +131,8 @@ def diagnostics(work):
             near(total, m["grad_norm"][step], f"grad_norm of {a} and {b} at {step}", 1e-4)
             known += p > 0 and q > 0
         change, predicted = d["entropy_change"][i], d["entropy_change_predicted"][i]
-        expect(abs(change - predicted) <= 0.3 * abs(change) + 1e-6, f"step {step}: entropy {change}, predicted {predicted}")
+        largest = np.abs(d["entropy_change"]).max()
+        expect(abs(change - predicted) <= 0.1 * abs(change) + 0.1 * largest, f"step {step}: entropy {change}, predicted {predicted}")
         most = [np.unique(g, return_counts=True)[1].max() for g in classes[step]]
         odds = [math.log((n + 0.5) / (len(g) - n + 0.5)) for n, g in zip(most, classes[step])]
         near(d["mode_log_odds"][i], np.mean(odds), "mode_log_odds")

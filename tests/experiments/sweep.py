@@ -132,16 +132,26 @@ def killed(work):
     """The runner and its children, killed -9 together at random moments, then run to the end."""
     want = reference(work)
     random.seed(2)
+    words = [reproduce.motley, "sweep", "run", "sweep.ini", "-j", "2", "--pack", "2", "--progress", "plain"]
+    shutil.rmtree(work / "runs" / "tiny", ignore_errors=True)
+    begin = time.monotonic()
+    run(*words[1:], cwd=work)
+    length = time.monotonic() - begin
     kills = 0
     for attempt in range(3):
-        shutil.rmtree(work / "runs" / "tiny", ignore_errors=True)
-        words = [reproduce.motley, "sweep", "run", "sweep.ini", "-j", "2", "--pack", "2", "--progress", "plain"]
-        for _ in range(4):
-            child = subprocess.Popen(words, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-            time.sleep(random.uniform(0.05, 1.0))
-            kills += child.poll() is None
-            os.killpg(child.pid, signal.SIGKILL) if child.poll() is None else None
-            child.wait()
+        landed = 0
+        while landed < 2:  # a sweep that was faster than the blows is taken again
+            shutil.rmtree(work / "runs" / "tiny", ignore_errors=True)
+            landed = 0
+            for _ in range(4):
+                child = subprocess.Popen(words, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+                time.sleep(random.uniform(0.02, length))
+                if child.poll() is None:
+                    landed += 1
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            length = length if landed >= 2 else 0.7 * length
+        kills += landed
         states = json.loads(run("sweep", "status", "sweep.ini", "--json", cwd=work).stdout)
         finished = {pathlib.Path(r["run"]).name for r in states["runs"] if r["state"] == "done"}
         before = {name: (work / "runs" / "tiny" / name / "run.h5").stat().st_mtime_ns for name in finished}
@@ -149,7 +159,6 @@ def killed(work):
         expect(digests_of(work) == want, f"attempt {attempt}: digests differ after kills")
         for name, stamp in before.items():
             expect((work / "runs" / "tiny" / name / "run.h5").stat().st_mtime_ns == stamp, f"finished cell {name} was run again")
-    expect(kills >= 6, f"only {kills} kills landed")
     print(f"{kills} kills of a whole sweep, all digests equal")
 
 
