@@ -44,7 +44,7 @@ def tests_of(root):
         for suite, name in re.findall(r"^(?:TYPED_TEST|TEST|TEST_P|TEST_F)\((\w+),\s*(\w+)\)", text, re.M):
             found[f"{suite}.{name}"] = text
     for path in sorted((root / "tests").rglob("CMakeLists.txt")):
-        for cases, suite, script in re.findall(r"foreach\(case ([\w ]+)\)\s+add_test\(NAME (\w+)\.\$\{case\}.*?/(\w+\.py)", path.read_text(), re.S):
+        for suite, script, cases in re.findall(r"program_test\((\w+) (\w+\.py) ([\w ]+)\)", path.read_text()):
             for case in cases.split():
                 found[f"{suite}.{case}"] = (path.parent / script).read_text()
     return found
