@@ -97,6 +97,10 @@ def partition(work):
     everything = run("partition", str(file.parent)).stdout
     for name in ("oracle", "logged", "exact", "ngram", "classifier", "classifier/greedy_first"):
         expect(f"\n{name} " in everything, f"{name} is not in the default table")
+    noisy = json.loads(run("partition", str(file.parent), "--method", "oracle,noisy_oracle@0,noisy_oracle@1", "--json").stdout)
+    rates = {p["against"]: p for p in noisy["pairs"] if p["truth"] == "oracle"}
+    expect(rates["noisy_oracle@0"]["ari"] == 1.0, "a judge without errors is not the oracle")
+    expect(rates["noisy_oracle@1"]["ari"] < 0.5, "a judge that always errs agrees with the oracle")
     one = json.loads(run("partition", str(file.parent), "--method", "oracle,exact", "--step", "3", "--json").stdout)
     expect(one["groups"] == token.shape[1], "--step takes more than one step")
 
@@ -162,6 +166,8 @@ def refusals(work):
     fails(2, "at least two", "partition", "a", "--method", "oracle")
     fails(2, "given twice", "partition", "a", "--method", "oracle,oracle")
     fails(2, "soft linkage", "partition", "a", "--method", "oracle,classifier/soft")
+    fails(2, "an error rate in [0, 1]", "partition", "a", "--method", "oracle,noisy_oracle@2")
+    fails(2, "an error rate in [0, 1]", "partition", "a", "--method", "oracle,exact@0.1")
     fails(2, "not a logged step", "partition", "a", "--step", "99")
     fails(4, "no rollouts are logged", "partition", "quiet")
     fails(2, "nothing to change", "reshape", "a")
