@@ -60,7 +60,7 @@ struct Tables {
   const int* gem;      ///< [kGroups * kPlots] 1 where the plot is a gem of the group
   const int* ranking;  ///< [(1 + kAdjectives) * kSlots * kValues] values by rank: of all
                        ///< adjectives, then by adjective
-  bool gems;  ///< task.gem
+  bool gems;           ///< task.gem
 
   KOKKOS_INLINE_FUNCTION double standing(int adjective, int noun, const int* idea) const {
     double sum = z[kOffset];

@@ -71,7 +71,8 @@ struct Update {
     score_tokens(exec, f.layout.net, f.weights, workspace, f.loss, f.buffer, f.active, fresh);
     token_plan<double>(exec, f.loss, {f.seeds, 3, 0}, fresh, f.buffer, 0, shape.B, plan);
     policy_gradient<double>(exec, f.layout.net, f.weights, f.reference, workspace, f.loss, f.buffer,
-                            weight, {0, shape.B, 1}, gradient, sums, ratio_max, f.status, ConstView4<float>(), plan);
+                            weight, {0, shape.B, 1}, gradient, sums, ratio_max, f.status,
+                            ConstView4<float>(), plan);
     return on_host(sums)(0, static_cast<int>(UpdateSum::loss));
   }
 
@@ -244,7 +245,8 @@ TEST(LossGradient, TheFirstUpdateHasRatioOneBitForBit) {
   View2<double> sums("motley::test::sums", shape.R, kUpdateSums);
   View1<double> top("motley::test::top", shape.R);
   policy_gradient<float>(exec, f.layout.net, f.weights, f.reference, workspace, f.loss, f.buffer,
-                         weight, {0, shape.B, 1}, gradient, sums, top, f.status, ConstView4<float>(), plan);
+                         weight, {0, shape.B, 1}, gradient, sums, top, f.status,
+                         ConstView4<float>(), plan);
   const auto g = on_host(gradient);
   const auto s = on_host(sums);
   for (int r = 0; r < shape.R; ++r) {
