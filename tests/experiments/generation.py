@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 import reproduce
-from reproduce import TINY, digest, expect, run
+from reproduce import TINY, digest, expect, expect_equal_alone, run
 
 # A base policy that answers some prompts: without it no group has a signal.
 BASE = TINY.replace("steps = 6\ngate_every = 3\nbatch = 8\nhabit_steps = 3", "steps = 200\ngate_every = 200\nbatch = 32\nhabit_steps = 30")
@@ -49,11 +49,7 @@ def packed(work):
         with h5py.File(cell) as file:
             replicas = int(file["provenance"].attrs["replicas"])
         expect(replicas == len(cells), f"{cell.parent.name} was packed with {replicas} replicas")
-        (work / "alone.ini").write_text(run("config", "show", str(cell)).stdout)
-        alone = work / "alone" / cell.parent.name
-        run("train", "-c", "alone.ini", "-o", str(alone), cwd=work, threads=1 + i % 2)
-        expect(digest(cell.parent) == digest(alone), f"{cell.parent.name} differs alone and packed")
-        digests.add(digest(alone))
+        digests.add(expect_equal_alone(work, cell, threads=1 + i % 2))
     expect(len(digests) == len(cells), "two settings gave the same run")
 
 

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 import reproduce
-from reproduce import LEARNT, digest, expect, run
+from reproduce import LEARNT, digest, expect, expect_equal_alone, run
 
 LOGGED = ("log.eval_samples=on", "log.diagnostics=every:4")
 SWEEP = """
@@ -164,10 +164,7 @@ def packed(work):
     cells = sorted((work / "runs" / "mixed").glob("*/run.h5"))
     expect(len(cells) == 3, f"{len(cells)} cells instead of 3")
     for cell in cells:
-        (work / "alone.ini").write_text(run("config", "show", str(cell)).stdout)
-        alone = work / "alone" / cell.parent.name
-        run("train", "-c", "alone.ini", "-o", str(alone), cwd=work)
-        expect(digest(cell.parent) == digest(alone), f"{cell.parent.name} differs alone and packed")
+        expect_equal_alone(work, cell)
 
 
 def refusals(work):

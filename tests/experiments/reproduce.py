@@ -146,6 +146,15 @@ def expect(condition, text):
         raise SystemExit(f"FAILED: {text}")
 
 
+def expect_equal_alone(work, cell, threads=None):
+    """Trains the cell of a sweep, a run.h5, alone from its own configuration: the same digest, which is returned."""
+    (work / "alone.ini").write_text(run("config", "show", str(cell)).stdout)
+    alone = work / "alone" / cell.parent.name
+    run("train", "-c", "alone.ini", "-o", str(alone), threads=threads, cwd=work)
+    expect(digest(cell.parent) == digest(alone), f"{cell.parent.name} differs alone and packed")
+    return digest(alone)
+
+
 def repeat(work):
     run("train", "-c", "tiny.ini", "-o", "a", cwd=work)
     ini = run("config", "show", "a", cwd=work).stdout
@@ -175,10 +184,7 @@ def packed(work):
     cells = sorted((work / "runs" / "tiny").glob("*/run.h5"))
     expect(len(cells) == 12, f"{len(cells)} cells instead of 12")
     for cell in cells:
-        (work / "alone.ini").write_text(run("config", "show", str(cell)).stdout)
-        alone = work / "alone" / cell.parent.name
-        run("train", "-c", "alone.ini", "-o", str(alone), cwd=work)
-        expect(digest(cell.parent) == digest(alone), f"{cell.parent.name} differs alone and packed")
+        expect_equal_alone(work, cell)
     # Finished cells are skipped; a removed one is run again and comes out the same.
     kept = digest(cells[0].parent)
     for file in sorted(cells[0].parent.rglob("*"), reverse=True):
