@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "core/base/hash.hpp"
 
 namespace motley {
 
@@ -67,6 +68,8 @@ const MetricInfo& metric_info(Metric metric) {
       {"mismatch_kl", "nat", "estimator k3 of KL(sampler|trainer)"},
       {"tokens_total", "token",
        "counted tokens sampled since the start of the run, refused groups included"},
+      {"params_hash", "1",
+       "hash of the parameters after the step's updates: the first step where two runs differ is where they part"},
   }};
   return table.at(static_cast<std::size_t>(metric));
 }
@@ -269,6 +272,27 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
         set(Metric::policy_loss, sums(r, static_cast<int>(UpdateSum::policy_loss)));
         set(Metric::grad_norm, grad_norm(r));
         set(Metric::lr, lr(r));
+      });
+}
+
+void hash_params(const Exec& exec, const ConstView2<float>& params, const View2<double>& values) {
+  using Team = Kokkos::TeamPolicy<Exec>;
+  const auto N = static_cast<std::int64_t>(params.extent(1));
+  Kokkos::parallel_for(
+      "motley::metrics::hash_params", Team(exec, static_cast<int>(params.extent(0)), Kokkos::AUTO),
+      KOKKOS_LAMBDA(const Team::member_type& team) {
+        const int r = team.league_rank();
+        std::uint64_t hash = 0;
+        Kokkos::parallel_reduce(
+            Kokkos::TeamThreadRange(team, N),
+            [&](const std::int64_t i, std::uint64_t& sum) {
+              const std::uint32_t bits = Kokkos::bit_cast<std::uint32_t>(params(r, i));
+              sum += mix64((static_cast<std::uint64_t>(i) << 32) + bits);
+            },
+            hash);
+        Kokkos::single(Kokkos::PerTeam(team), [&] {
+          values(r, static_cast<int>(Metric::params_hash)) = static_cast<double>(hash >> 11);
+        });
       });
 }
 

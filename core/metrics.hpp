@@ -58,6 +58,7 @@ enum class Metric : int {
   mismatch_max,
   mismatch_kl,
   tokens_total,
+  params_hash,
   count
 };
 inline constexpr int kMetrics = static_cast<int>(Metric::count);
@@ -84,5 +85,15 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
                     const ConstView1<double>& ratio_max, const ConstView1<double>& grad_norm,
                     const ConstView1<double>& lr, const ConstView1<LossParams>& params,
                     const View2<double>& values);
+
+/// params_hash: the first 53 bits of sum over i of mix(i, bits of parameter i), modulo 2^64; equal
+/// parameters give equal numbers in any order of summation.
+/// \param params [R,N]
+void hash_params(const Exec& exec, const ConstView2<float>& params, const View2<double>& values);
+
+/// Columns that the file holds as whole numbers.
+constexpr bool is_whole(Metric metric) {
+  return metric == Metric::tokens_total || metric == Metric::params_hash;
+}
 
 }  // namespace motley

@@ -150,6 +150,17 @@ void require_words(const CommandLine& line, const char* command, std::size_t lea
                  line.positional[most], "\"; see motley ", command, " --help");
 }
 
+std::int64_t count_flag(const CommandLine& line, const std::string& flag, std::int64_t otherwise,
+                        std::int64_t least, std::int64_t most) {
+  if (!line.has(flag)) return otherwise;
+  std::int64_t n = 0;
+  const bool open = most == std::numeric_limits<std::int64_t>::max();
+  MOTLEY_REQUIRE(parse_integer(line.get(flag, ""), n) && n >= least && n <= most, ErrorKind::config,
+                 "--", flag, ": not a count, got \"", line.get(flag, ""), "\"; allowed: ",
+                 open ? concat("at least ", least) : concat("[", least, ", ", most, "]"));
+  return n;
+}
+
 std::string fixed(double value, int digits) {
   if (!std::isfinite(value)) return "-";
   char text[64];

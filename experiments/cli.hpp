@@ -1,6 +1,8 @@
 #pragma once
 /// The command line: one table of subcommands.
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,7 +23,7 @@ struct Command {
 };
 
 extern const Command kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect, kDigest,
-    kPartition, kReshape;
+    kPartition, kReshape, kReplay;
 
 /// Finds the subcommand, parses its flags, runs it between Kokkos' start and stop.
 /// \return the exit code of contract 2.1; prints one line per fault on stderr
@@ -39,6 +41,12 @@ std::string run_file_of(const std::string& run);
 /// Throws Error(config) unless there are between `least` and `most` positional words.
 void require_words(const CommandLine& line, const char* command, std::size_t least,
                    std::size_t most, const char* what);
+
+/// --FLAG N, a whole number of [least, most]; `otherwise` where it is not given. \throws
+/// Error(config)
+std::int64_t count_flag(const CommandLine& line, const std::string& flag, std::int64_t otherwise,
+                        std::int64_t least = 1,
+                        std::int64_t most = std::numeric_limits<std::int64_t>::max());
 
 /// A table with aligned columns; the first column left, the others right.
 std::string table(const std::vector<std::vector<std::string>>& rows);

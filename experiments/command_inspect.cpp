@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <tuple>
 
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "core/metrics.hpp"
 #include "core/rollout.hpp"
 #include "experiments/cli.hpp"
 #include "io/run_digest.hpp"
@@ -15,15 +17,6 @@
 namespace motley {
 
 namespace {
-
-std::int64_t integer_flag(const CommandLine& line, const std::string& flag,
-                          std::int64_t otherwise) {
-  if (!line.has(flag)) return otherwise;
-  std::int64_t value = 0;
-  MOTLEY_REQUIRE(parse_integer(line.get(flag, ""), value) && value >= 0, ErrorKind::config, "--",
-                 flag, ": not a count, got \"", line.get(flag, ""), "\"");
-  return value;
-}
 
 void print_overview(const RunReader& reader, const std::string& file) {
   std::printf(
@@ -92,15 +85,31 @@ int run_inspect(const CommandLine& line) {
   }
   const std::vector<std::int64_t> steps = reader.rollout_steps();
   MOTLEY_REQUIRE(!steps.empty(), ErrorKind::input, file, ": no rollouts are logged yet");
-  const std::int64_t step = integer_flag(line, "step", steps.back());
+  const std::int64_t step = count_flag(line, "step", steps.back(), 0);
   const RolloutStep s = reader.rollouts(step);
-  const auto prompt = static_cast<int>(integer_flag(line, "prompt", -1));
+  const auto prompt = static_cast<int>(count_flag(line, "prompt", -1, 0));
   MOTLEY_REQUIRE(prompt < s.B, ErrorKind::config, "--prompt: out of range, got ", prompt,
                  "; allowed: [0, ", s.B - 1, "]");
   std::printf("step %lld\n", static_cast<long long>(step));
   for (int b = 0; b < s.B; ++b)
     if (prompt < 0 || b == prompt) print_group(reader, s, b);
   return 0;
+}
+
+/// The first step after which two runs have other parameters, by their hashes.
+void print_parting(const std::string& first, const std::string& second) {
+  const std::string hash = metric_info(Metric::params_hash).name;
+  std::vector<std::vector<double>> hashes;
+  for (const std::string& run : {first, second}) {
+    const RunReader reader(run_file_of(run));
+    const std::vector<std::string> columns = reader.columns();
+    if (std::find(columns.begin(), columns.end(), hash) == columns.end()) return;
+    hashes.push_back(reader.column(hash));
+  }
+  const auto& [a, b] = std::tie(hashes[0], hashes[1]);
+  const auto parted = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
+  if (parted != a.end())
+    std::printf("parameters part in step %lld\n", static_cast<long long>(parted - a.begin()));
 }
 
 int run_digest(const CommandLine& line) {
@@ -111,6 +120,7 @@ int run_digest(const CommandLine& line) {
     std::printf("%s  %s\n%s  %s\n", common.first.c_str(), line.positional[0].c_str(),
                 common.second.c_str(), line.positional[1].c_str());
     for (const std::string& path : common.different) std::printf("different: %s\n", path.c_str());
+    print_parting(line.positional[0], line.positional[1]);
     return common.first == common.second ? 0 : 4;
   }
   require_words(line, "digest", 1, 10000, "RUN");

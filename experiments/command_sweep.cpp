@@ -29,15 +29,6 @@ std::vector<std::size_t> chosen_cells(const CommandLine& line, const SweepConfig
                       sweep.cells.size());
 }
 
-std::size_t count_flag(const CommandLine& line, const char* flag, std::int64_t otherwise,
-                       std::int64_t most) {
-  std::int64_t n = otherwise;
-  MOTLEY_REQUIRE(!line.has(flag) || (parse_integer(line.get(flag, ""), n) && n > 0 && n <= most),
-                 ErrorKind::config, "--", flag, ": not a count, got \"", line.get(flag, ""),
-                 "\"; allowed: [1, ", most, "]");
-  return static_cast<std::size_t>(n);
-}
-
 std::string size_text(double bytes) {
   return bytes < 1e9 ? fixed(bytes / 1e6, 1) + " MB" : fixed(bytes / 1e9, 2) + " GB";
 }
@@ -123,14 +114,14 @@ int run_cells(const CommandLine& line, const SweepConfig& sweep) {
   options.folder = sweep_folder(line, sweep);
   options.train.progress = progress_of(line);
   options.train.max_seconds = line.has("max-time") ? parse_duration(line.get("max-time", "")) : 0;
-  options.processes = count_flag(line, "jobs", 1, 4096);
+  options.processes = count_flag(line, "jobs", 1, 1, 4096);
   std::int64_t threads = 0;
   if (parse_integer(line.get("threads", "0"), threads)) options.threads = static_cast<int>(threads);
   if (const char* set = std::getenv("OMP_NUM_THREADS");
       options.threads == 0 && set != nullptr && parse_integer(set, threads))
     options.threads = static_cast<int>(threads);
   const std::vector<std::size_t> chosen = chosen_cells(line, sweep);
-  const std::size_t most = line.has("pack") ? count_flag(line, "pack", 1, 1000000) : 0;
+  const std::size_t most = line.has("pack") ? count_flag(line, "pack", 1, 1, 1000000) : 0;
   freeze_sweep(options.folder, sweep);
   const SweepPlan plan = plan_sweep(sweep, options.folder, chosen, most, options.processes);
   const bool quiet = line.has("quiet");
@@ -171,9 +162,9 @@ int emit(const CommandLine& line, const SweepConfig& sweep) {
   SlurmOptions options;
   options.time = line.get("time", options.time);
   options.partition = line.get("partition", "");
-  options.cpus = static_cast<int>(count_flag(line, "cpus", 1, 4096));
-  options.tasks = line.has("tasks") ? count_flag(line, "tasks", 1, 1000000) : 0;
-  options.at_once = line.has("at-once") ? count_flag(line, "at-once", 1, 1000000) : 0;
+  options.cpus = static_cast<int>(count_flag(line, "cpus", 1, 1, 4096));
+  options.tasks = line.has("tasks") ? count_flag(line, "tasks", 1, 1, 1000000) : 0;
+  options.at_once = line.has("at-once") ? count_flag(line, "at-once", 1, 1, 1000000) : 0;
   // Slurm puts the tasks' output there and does not make the folder.
   freeze_sweep(folder, sweep);
   std::fputs(slurm_script(sweep, folder, program, options).c_str(), stdout);

@@ -206,6 +206,7 @@ void stage_collect(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   update_metrics(exec, s.update_sums, s.ratio_max, s.grad_norm, s.replicas.lr, s.replicas.loss,
                  s.metrics);
   generation_metrics(exec, s.buffer, s.filter, s.replicas.sampling, s.generation_terms, s.metrics);
+  hash_params(exec, s.weights.params, s.metrics);
   collect(exec, s.buffer, s.metrics, record);
   record.step = step;
 }

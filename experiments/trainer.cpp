@@ -1,14 +1,12 @@
 #include "experiments/trainer.hpp"
 
 #include <chrono>
-#include <cstring>
 #include <fstream>
-#include <span>
 
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/machine.hpp"
-#include "experiments/options.hpp"
+#include "experiments/saved_state.hpp"
 #include "experiments/training_step.hpp"
 #include "io/lock.hpp"
 #include "io/log_writer.hpp"
@@ -43,6 +41,7 @@ class Batch {
   Batch(const std::vector<RunRequest>& runs, std::int64_t start, bool resume,
         const TrainOptions& options)
       : runs_(runs),
+        configs_(configs_of(runs)),
         options_(options),
         stop_(options.max_seconds),
         progress_(options.progress),
@@ -54,13 +53,12 @@ class Batch {
                      ": the output folder cannot be made: ", failed.message());
       locks_.emplace_back(run.folder);
     }
-    const std::vector<RunConfig> configs = configs_of(runs);
-    bases_ = obtain_bases(configs, [&](const std::string& line) { progress_.say(line); });
+    bases_ = obtain_bases(configs_, [&](const std::string& line) { progress_.say(line); });
     std::vector<std::uint64_t> seeds;
-    for (const RunConfig& c : configs) seeds.push_back(c.base_seed());
-    task_ = make_task(configs.front().task, seeds);
-    state_ = make_training_state(configs, *task_);
-    evaluator_.emplace(configs, *task_, state_.policy.net, configs.front().rollout.max_tokens);
+    for (const RunConfig& c : configs_) seeds.push_back(c.base_seed());
+    task_ = make_task(configs_.front().task, seeds);
+    state_ = make_training_state(configs_, *task_);
+    evaluator_.emplace(configs_, *task_, state_.policy.net, configs_.front().rollout.max_tokens);
     if (evaluator_->needs_classifier())
       evaluator_->use_classifier(state_.classifier.net, state_.classifier_weights,
                                  state_.symmetrize);
@@ -115,101 +113,20 @@ class Batch {
 
  private:
   void load_weights(bool resume) {
-    const Exec exec;
-    const std::int64_t N = state_.policy.net.size;
-    const auto params = Kokkos::create_mirror(state_.weights.params);
-    const auto m = Kokkos::create_mirror(state_.adam.m);
-    const auto v = Kokkos::create_mirror(state_.adam.v);
-    const auto count = Kokkos::create_mirror(state_.adam.step);
-    const auto reference = Kokkos::create_mirror(state_.reference.params);
-    Kokkos::deep_copy(m, 0.0f);
-    Kokkos::deep_copy(v, 0.0f);
-    Kokkos::deep_copy(count, 0);
-    for (std::size_t r = 0; r < runs_.size(); ++r) {
-      MOTLEY_REQUIRE(static_cast<std::int64_t>(bases_[r].policy.size()) == N, ErrorKind::input,
-                     bases_[r].file, ": the base policy has ", bases_[r].policy.size(),
-                     " numbers, expected ", N);
-      std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &params(r, 0));
-      if (state_.any_reference)
-        std::copy(bases_[r].policy.begin(), bases_[r].policy.end(), &reference(r, 0));
-      if (resume && start_ > 0)
-        restore(r, &params(r, 0), &m(r, 0), &v(r, 0), reference.data() + r * reference.stride(0),
-                count(r));
+    std::vector<StartPoint> found;
+    found.reserve(runs_.size());
+    std::vector<const StartPoint*> starts(runs_.size(), nullptr);
+    for (std::size_t r = 0; resume && start_ > 0 && r < runs_.size(); ++r) {
+      const std::filesystem::path folder = runs_[r].folder / "checkpoints";
+      auto newest = load_newest_checkpoint(folder);
+      MOTLEY_REQUIRE(newest && newest->checkpoint.step == start_, ErrorKind::input,
+                     runs_[r].folder.string(), ": no checkpoint of step ", start_);
+      found.push_back({folder / newest->file, std::move(newest->checkpoint)});
+      starts[r] = &found.back();
+      tokens_[r] = std::stod(found.back().checkpoint.text("tokens_total"));
+      rows_.push_back(found.back().checkpoint.tensor("run.rows").data);
     }
-    Kokkos::deep_copy(state_.weights.params, params);
-    Kokkos::deep_copy(state_.adam.m, m);
-    Kokkos::deep_copy(state_.adam.v, v);
-    Kokkos::deep_copy(state_.adam.step, count);
-    pack_weights(exec, state_.policy.net, state_.weights);
-    if (state_.any_reference) {
-      Kokkos::deep_copy(state_.reference.params, reference);
-      pack_weights(exec, state_.policy.net, state_.reference);
-    }
-    if (state_.any_classifier) {
-      const auto classifier = Kokkos::create_mirror(state_.classifier_weights.encoder.params);
-      for (std::size_t r = 0; r < runs_.size(); ++r)
-        std::copy(bases_[r].classifier.begin(), bases_[r].classifier.end(), &classifier(r, 0));
-      Kokkos::deep_copy(state_.classifier_weights.encoder.params, classifier);
-      pack_pair_weights(exec, state_.classifier.net, state_.classifier_weights);
-    }
-    if (!task_->verifiable()) load_reward_models(exec);
-    exec.fence("motley::train::load_weights");
-  }
-
-  void load_reward_models(const Exec& exec) {
-    const auto weights = Kokkos::create_mirror(state_.reward_model_weights.params);
-    const auto params = Kokkos::create_mirror(state_.replicas.reward_model);
-    for (std::size_t r = 0; r < runs_.size(); ++r) {
-      MOTLEY_REQUIRE(
-          static_cast<std::int64_t>(bases_[r].reward.size()) == state_.reward_model.net.size,
-          ErrorKind::input, bases_[r].file, ": the reward model has ", bases_[r].reward.size(),
-          " numbers, expected ", state_.reward_model.net.size);
-      std::copy(bases_[r].reward.begin(), bases_[r].reward.end(), &weights(r, 0));
-      params(r) = {runs_[r].config.reward_model.squash, runs_[r].config.reward_model.format,
-                   bases_[r].report.reward_mean, bases_[r].report.reward_deviation};
-    }
-    Kokkos::deep_copy(state_.reward_model_weights.params, weights);
-    Kokkos::deep_copy(state_.replicas.reward_model, params);
-    pack_weights(exec, state_.reward_model.net.encoder, state_.reward_model_weights);
-  }
-
-  void restore(std::size_t r, float* params, float* m, float* v, float* reference, int& updates) {
-    const auto found = load_newest_checkpoint(runs_[r].folder / "checkpoints");
-    MOTLEY_REQUIRE(found && found->checkpoint.step == start_, ErrorKind::input,
-                   runs_[r].folder.string(), ": no checkpoint of step ", start_);
-    const Checkpoint& c = found->checkpoint;
-    const std::string mine = config_sha256(runs_[r].config);
-    MOTLEY_REQUIRE(c.text("config_sha256") == mine, ErrorKind::input, runs_[r].folder.string(),
-                   "/checkpoints/", found->file, ": written by another configuration, got ",
-                   c.text("config_sha256").substr(0, 16), ", expected ", mine.substr(0, 16));
-    for (const TensorSpec& spec : state_.policy.tensors.tensors()) {
-      const auto copy = [&](const std::string& name, float* to) {
-        const std::vector<float> values = c.tensor(name).floats();
-        MOTLEY_REQUIRE(static_cast<std::int64_t>(values.size()) == spec.size(), ErrorKind::input,
-                       runs_[r].folder.string(), "/checkpoints/", found->file, ": tensor ", name,
-                       " has ", values.size(), " values, expected ", spec.size());
-        std::copy(values.begin(), values.end(), to + spec.offset);
-      };
-      copy(spec.name, params);
-      copy("adam.m." + spec.name, m);
-      copy("adam.v." + spec.name, v);
-      if (moves_reference(runs_[r].config.loss)) copy("reference." + spec.name, reference);
-    }
-    for (const CarriedState& carried : state_.carried) {
-      if (!carried.keeps(r)) continue;
-      const auto host = Kokkos::create_mirror_view(carried.values);
-      Kokkos::deep_copy(host, carried.values);
-      const std::vector<std::byte>& bytes = c.tensor("state." + carried.name).data;
-      const std::size_t size = host.extent(1) * sizeof(double);
-      MOTLEY_REQUIRE(bytes.size() == size, ErrorKind::input, runs_[r].folder.string(),
-                     "/checkpoints/", found->file, ": tensor state.", carried.name, " has ",
-                     bytes.size(), " bytes, expected ", size);
-      std::memcpy(&host(r, 0), bytes.data(), size);
-      Kokkos::deep_copy(carried.values, host);
-    }
-    updates = std::stoi(c.text("updates"));
-    tokens_[r] = std::stod(c.text("tokens_total"));
-    rows_.push_back(c.tensor("run.rows").data);
+    load_state(exec_, configs_, bases_, starts, state_);
   }
 
   void open_files(bool resume) {
@@ -305,57 +222,22 @@ class Batch {
 
   void checkpoint(LogWriter& writer, std::int64_t step) {
     writer.drain();
-    const auto params = Kokkos::create_mirror_view(state_.weights.params);
-    const auto m = Kokkos::create_mirror_view(state_.adam.m);
-    const auto v = Kokkos::create_mirror_view(state_.adam.v);
-    const auto count = Kokkos::create_mirror_view(state_.adam.step);
-    const auto reference = Kokkos::create_mirror_view(state_.reference.params);
-    if (state_.any_reset) Kokkos::deep_copy(reference, state_.reference.params);
-    Kokkos::deep_copy(params, state_.weights.params);
-    Kokkos::deep_copy(m, state_.adam.m);
-    Kokkos::deep_copy(v, state_.adam.v);
-    Kokkos::deep_copy(count, state_.adam.step);
+    const SavedState saved(state_);
     for (std::size_t r = 0; r < runs_.size(); ++r) {
       files_[r].commit();
-      Checkpoint c;
-      c.step = step;
-      c.meta["config_sha256"] = config_sha256(runs_[r].config);
-      c.meta["ini"] = effective_ini(runs_[r].config);
-      c.meta["seed"] = std::to_string(runs_[r].config.run.seed);
-      c.meta["updates"] = std::to_string(count(r));
+      Checkpoint c = saved.checkpoint(configs_[r], r, step);
       c.meta["tokens_total"] = concat(static_cast<std::int64_t>(tokens_[r]));
-      for (const TensorSpec& spec : state_.policy.tensors.tensors()) {
-        const std::vector<std::int64_t> dims = spec.matrix()
-                                                   ? std::vector<std::int64_t>{spec.rows, spec.cols}
-                                                   : std::vector<std::int64_t>{spec.cols};
-        const auto add = [&](const std::string& name, const float* from) {
-          c.tensors.push_back(Tensor::from_floats(
-              name, dims,
-              std::span<const float>(from + spec.offset, static_cast<std::size_t>(spec.size()))));
-        };
-        add(spec.name, &params(r, 0));
-        add("adam.m." + spec.name, &m(r, 0));
-        add("adam.v." + spec.name, &v(r, 0));
-        if (moves_reference(runs_[r].config.loss)) add("reference." + spec.name, &reference(r, 0));
-      }
-      for (const CarriedState& carried : state_.carried) {
-        if (!carried.keeps(r)) continue;
-        const auto host = Kokkos::create_mirror_view(carried.values);
-        Kokkos::deep_copy(host, carried.values);
-        c.tensors.push_back(Tensor::from_bytes(
-            "state." + carried.name,
-            std::as_bytes(std::span<const double>(&host(r, 0), host.extent(1)))));
-      }
       c.tensors.push_back(Tensor::from_bytes("run.rows", files_[r].buffered_rows()));
-      const SavedCheckpoint saved =
+      const SavedCheckpoint file =
           save_checkpoint(runs_[r].folder / "checkpoints", c, runs_[r].config.checkpoint.keep);
-      files_[r].append_checkpoint(step, saved.sha256, saved.file);
+      files_[r].append_checkpoint(step, file.sha256, file.file);
     }
     last_checkpoint_ = Clock::now();
     checkpointed_ = step;
   }
 
   const std::vector<RunRequest>& runs_;
+  const std::vector<RunConfig> configs_;
   const TrainOptions& options_;
   StopRule stop_;
   Progress progress_;

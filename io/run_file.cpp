@@ -1,7 +1,6 @@
 #include "io/run_file.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "io/fault.hpp"
 #include "io/files.hpp"
@@ -166,15 +165,9 @@ void RunFile::State::append_diagnostics(const StepRecord& record, int replica) {
   const std::int64_t row = diagnostic_rows(record.step);
   for (const Column& column : other) {
     if (column.spec.source != Source::diagnostic) continue;
-    if (column.spec.is_scale()) {
-      write_other(column.spec.path, row, &record.step);
-      continue;
-    }
-    const double value = record.diagnostics(replica, column.spec.column);
-    // One NaN for all, as in the other columns.
-    const float stored =
-        value == value ? static_cast<float>(value) : std::numeric_limits<float>::quiet_NaN();
-    write_other(column.spec.path, row, &stored);
+    std::byte stored[sizeof(std::int64_t)];
+    row_writer(column.spec)(record, replica, column.spec, stored);
+    write_other(column.spec.path, row, stored);
   }
 }
 

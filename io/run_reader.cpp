@@ -93,6 +93,9 @@ struct RunReader::State {
     return out;
   }
 
+  /// Steps of a group with a step column of its own, up to `committed`.
+  std::vector<std::int64_t> steps_of(const std::string& group) const;
+
   std::vector<Attribute> attributes(const std::string& group) const {
     h5::start();
     const Handle object = h5::own(H5Oopen(file, group.c_str(), H5P_DEFAULT), kInput, at(group));
@@ -248,12 +251,19 @@ EvalTable RunReader::eval() const {
   return table;
 }
 
-std::vector<std::int64_t> RunReader::rollout_steps() const {
-  if (!state_->has("/rollouts")) return {};
-  std::vector<std::int64_t> steps = state_->read<std::int64_t>("/rollouts/step");
-  const std::int64_t limit = committed();
-  std::erase_if(steps, [&](std::int64_t step) { return step >= limit; });
+std::vector<std::int64_t> RunReader::State::steps_of(const std::string& group) const {
+  if (!has(group)) return {};
+  std::vector<std::int64_t> steps = read<std::int64_t>(group + "/step");
+  std::erase_if(steps, [&](std::int64_t step) { return step >= committed; });
   return steps;
+}
+
+std::vector<std::int64_t> RunReader::rollout_steps() const {
+  return state_->steps_of("/rollouts");
+}
+
+std::vector<std::int64_t> RunReader::diagnostic_steps() const {
+  return state_->steps_of("/diagnostics");
 }
 
 RolloutStep RunReader::rollouts(std::int64_t step) const {

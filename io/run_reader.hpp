@@ -69,6 +69,8 @@ class RunReader {
 
   /// Steps of /rollouts up to `committed()`; empty when none are logged.
   std::vector<std::int64_t> rollout_steps() const;
+  /// Steps of /diagnostics up to `committed()`; empty when none are logged.
+  std::vector<std::int64_t> diagnostic_steps() const;
   /// \throws Error(input) when that step is not in the file
   RolloutStep rollouts(std::int64_t step) const;
 

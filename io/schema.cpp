@@ -99,7 +99,7 @@ void add_metrics(Table& t) {
   t.scale("/metrics", "step", "training step", Source::metric, Type::i8);
   for (int m = 0; m < kMetrics; ++m) {
     const MetricInfo& info = metric_info(static_cast<Metric>(m));
-    const Type type = static_cast<Metric>(m) == Metric::tokens_total ? Type::i8 : Type::f4;
+    const Type type = is_whole(static_cast<Metric>(m)) ? Type::i8 : Type::f4;
     DatasetSpec& spec = t.add(std::string("/metrics/") + info.name, {"step"}, type, Source::metric,
                               info.unit, info.text);
     spec.column = m;

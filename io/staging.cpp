@@ -68,6 +68,11 @@ void metric_column(const StepRecord& record, int replica, const DatasetSpec& spe
     put(out, 0, static_cast<float>(one_nan(value)));
 }
 
+void diagnostic_column(const StepRecord& record, int replica, const DatasetSpec& spec,
+                       std::byte* out) {
+  put(out, 0, static_cast<float>(one_nan(record.diagnostics(replica, spec.column))));
+}
+
 void timing_column(const StepRecord& record, int, const DatasetSpec& spec, std::byte* out) {
   const StepTiming& t = record.timing;
   const double values[] = {t.rollout_s, t.score_s, t.partition_s, t.update_s,
@@ -108,13 +113,23 @@ constexpr Named kWriters[] = {
 
 }  // namespace
 
-RowWriter row_writer(const DatasetSpec& spec) {
+RowWriter find_row_writer(const DatasetSpec& spec) {
   if (spec.name() == "step") return step_number;
-  if (spec.group() == "/metrics") return metric_column;
-  if (spec.group() == "/timing") return timing_column;
+  const std::string group = spec.group();
+  RowWriter column = nullptr;
+  if (group == "/metrics") column = metric_column;
+  if (group == "/timing") column = timing_column;
+  if (group == "/diagnostics") column = diagnostic_column;
+  if (column != nullptr) return spec.column >= 0 ? column : nullptr;
   for (const Named& named : kWriters)
     if (spec.name() == named.name && spec.type == named.type) return named.writer;
-  throw Error(ErrorKind::internal, concat("staging: no writer for ", spec.path));
+  return nullptr;
+}
+
+RowWriter row_writer(const DatasetSpec& spec) {
+  const RowWriter writer = find_row_writer(spec);
+  MOTLEY_REQUIRE(writer != nullptr, ErrorKind::internal, "staging: no writer for ", spec.path);
+  return writer;
 }
 
 }  // namespace motley

@@ -12,8 +12,11 @@ namespace motley {
 using RowWriter = void (*)(const StepRecord& record, int replica, const DatasetSpec& spec,
                            std::byte* out);
 
-/// The writer of a dataset whose source is `metric` or `rollout`. Positions at and after the
-/// completion's length become NaN in log_prob, kept_mass and entropy; every NaN gets the same bits.
+/// The writer of a dataset whose source is `metric`, `diagnostic` or `rollout`. Positions at and
+/// after the completion's length become NaN in log_prob, kept_mass and entropy; every NaN gets the
+/// same bits.
 RowWriter row_writer(const DatasetSpec& spec);
+/// The same, null for a dataset that no step fills.
+RowWriter find_row_writer(const DatasetSpec& spec);
 
 }  // namespace motley

@@ -3,6 +3,7 @@
 #include "core/metrics.hpp"
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -244,6 +245,48 @@ TEST(UpdateMetrics, AreMeansOverTokensAndNaNWhereThereIsNoKl) {
     expect(r, Metric::grad_norm, r + 11);
     expect(r, Metric::lr, (r + 1) / 10.0);
   }
+}
+
+/// SplitMix64's finaliser, written out.
+std::uint64_t mixed(std::uint64_t x) {
+  x += 11400714819323198485ull;
+  x = (x ^ (x >> 30)) * 13787848793156543929ull;
+  x = (x ^ (x >> 27)) * 10723151780598845931ull;
+  return x ^ (x >> 31);
+}
+
+TEST(HashParams, IsTheSumOfMixedBitsAndSeesEveryChange) {
+  // The first number of SplitMix64 from state 0.
+  ASSERT_EQ(mixed(0), 0xE220A8397B1DCDAFull);
+  const int R = 3, N = 1000;
+  HostView2<float> params("params", R, N);
+  for (int i = 0; i < R * N; ++i) params.data()[i] = std::sin(static_cast<float>(i));
+  const auto hashes = [&] {
+    const View2<double> values("values", R, kMetrics);
+    hash_params(Exec(), Kokkos::create_mirror_view_and_copy(Memory(), params), values);
+    const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), values);
+    std::vector<double> out;
+    for (int r = 0; r < R; ++r) out.push_back(host(r, static_cast<int>(Metric::params_hash)));
+    return out;
+  };
+  const std::vector<double> before = hashes();
+  for (int r = 0; r < R; ++r) {
+    std::uint64_t sum = 0;
+    for (int i = 0; i < N; ++i) {
+      std::uint32_t bits;
+      std::memcpy(&bits, &params(r, i), sizeof bits);
+      sum += mixed((static_cast<std::uint64_t>(i) << 32) + bits);
+    }
+    EXPECT_EQ(before[static_cast<std::size_t>(r)], static_cast<double>(sum >> 11)) << r;
+  }
+  EXPECT_NE(before[0], before[1]);
+  // The last bit of one number, and two numbers that change places.
+  params(1, 500) = std::nextafter(params(1, 500), 2.0f);
+  std::swap(params(2, 3), params(2, 4));
+  const std::vector<double> after = hashes();
+  EXPECT_EQ(after[0], before[0]);
+  EXPECT_NE(after[1], before[1]);
+  EXPECT_NE(after[2], before[2]);
 }
 
 }  // namespace

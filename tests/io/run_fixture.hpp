@@ -111,8 +111,12 @@ inline void fill_record(StepRecord& record, std::int64_t step, int first_replica
   each(record.metrics, [](std::uint32_t b) {
     return b % 13 == 0 ? std::nan("") : std::floor(1e4 * unit_float(b));
   });
-  for (int r = 0; r < s.R; ++r)
+  for (int r = 0; r < s.R; ++r) {
     record.metrics(r, static_cast<int>(Metric::tokens_total)) = 1e10 + static_cast<double>(step);
+    // More than a float can hold.
+    record.metrics(r, static_cast<int>(Metric::params_hash)) =
+        0x1p52 + 3 * static_cast<double>(step) + first_replica + r;
+  }
   each(record.diagnostics,
        [](std::uint32_t b) { return b % 5 == 0 ? std::nan("") : std::floor(1e4 * unit_float(b)); });
   record.timing = {0.1, 0.2, 0.3, 0.4, 0.5, 1.5, 1000 + static_cast<double>(step)};
