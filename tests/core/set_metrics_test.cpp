@@ -323,6 +323,20 @@ TEST(SetMetrics, ComputeCurve) {
   EXPECT_EQ(best_within(curve, 5).k, 0);
 }
 
+TEST(SetMetrics, FrontAndHypervolume) {
+  // Rectangles from (1,1): 3 wide to height 2, then 1 wide to height 4; (2,1.5) lies inside.
+  const std::vector<FrontPoint> points = {{4, 3}, {2, 5}, {2, 1.5}, {0.5, 9}, {4, 2}};
+  EXPECT_DOUBLE_EQ(hypervolume(points, {1, 1}), 3 * 2 + 1 * 2);
+  EXPECT_DOUBLE_EQ(hypervolume(points, {0, 0}), 4 * 3 + 2 * 2 + 0.5 * 4);
+  EXPECT_EQ(hypervolume({{1, 1}}, {1, 0}), 0.0);
+  EXPECT_FALSE(is_dominated(points, 0));
+  EXPECT_FALSE(is_dominated(points, 1));
+  EXPECT_TRUE(is_dominated(points, 2));
+  EXPECT_FALSE(is_dominated(points, 3));
+  EXPECT_TRUE(is_dominated(points, 4));
+  EXPECT_FALSE(is_dominated({{1, 1}, {1, 1}}, 0));
+}
+
 TEST(EntropyLaw, IsLeastSquaresInTheExponential) {
   Doubles entropy, reward, x;
   for (int i = 0; i < 60; ++i) {
