@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Exact figures of an evaluation and `motley eval`, run as a user would.
 
-usage: evaluation.py MOTLEY CASE      CASE: exact | front | refusals
+usage: evaluation.py MOTLEY CASE      CASE: exact | front | compare | refusals
 Needs numpy and h5py. Exits 1 with the first difference.
 """
 
@@ -86,6 +86,64 @@ def front(work):
     expect("hypervolume" in text and "budget" in text, text)
 
 
+def law(entropy, quality, share):
+    """Least squares of quality in x = exp(H) on the first share of the steps; errors on the others."""
+    x, n = np.exp(entropy), max(2, int(np.ceil(share * len(entropy))))
+    slope, b = np.polyfit(x[:n], quality[:n], 1)
+    residual = quality - (slope * x + b)
+    total = ((quality[:n] - quality[:n].mean()) ** 2).sum()
+    rmse = np.sqrt((residual[n:] ** 2).mean()) if n < len(x) else np.nan
+    return {"a": -slope, "b": b, "ceiling": b + slope, "r2": 1 - (residual[:n] ** 2).sum() / total if total > 0 else np.nan, "rmse": rmse}
+
+
+def compare(work):
+    """The law's figures, diagnostics and the reading at equal cost, from the files by numpy."""
+    text = LEARNT.replace("group_size = 8", "group_size = 2").replace("every_steps = 10", "every_steps = 2")
+    (work / "tiny.ini").write_text(text)
+    (work / "s.ini").write_text(
+        "[sweep]\nname = s\nbase = tiny.ini\nseeds = 1:3\n[arm.grpo]\nrun.method = grpo\nlog.diagnostics = every:5\n"
+        "[arm.dapo]\nrun.method = dapo\nlog.diagnostics = every:5\n"
+    )
+    run("sweep", "run", "s.ini", cwd=work)
+    runs = {}
+    for cell in sorted((work / "runs/s").glob("*/run.h5")):
+        with h5py.File(cell) as file:
+            runs.setdefault(cell.parent.name.split("-")[0], []).append({
+                "entropy": file["metrics/entropy"][:].astype(float), "quality": file["metrics/quality"][:].astype(float),
+                "tokens": file["metrics/tokens_total"][:], "noise": file["diagnostics/gradient_noise_ratio"][:].astype(float),
+                "step": file["eval/step"][:], "pass": file["eval/pass_at_k"][:, 0], "length": file["metrics/length"][:].astype(float)})
+
+    def means(*words):
+        out = json.loads(run("compare", "runs/s", "--json", *words, cwd=work).stdout)
+        return out, {(a["arm"], a["metric"]): a["mean"] for a in out["arms"]}
+
+    _, got = means("--law", "--metric", "diagnostics.gradient_noise_ratio", "--metric", "metrics.tokens_total")
+    for arm, cells in runs.items():
+        for name in ("a", "b", "ceiling", "r2", "rmse"):
+            want = np.nanmean([law(c["entropy"], c["quality"], 0.2 if name == "rmse" else 1.0)[name] for c in cells])
+            expect(abs(got[arm, f"law.{name}"] - want) < 1e-6 * max(1, abs(want)), f"{arm} law.{name}: {got[arm, f'law.{name}']}, expected {want}")
+        noise = [c["noise"][np.isfinite(c["noise"])][-1] for c in cells]
+        expect(abs(got[arm, "diagnostics.gradient_noise_ratio"] - np.mean(noise)) < 1e-6, f"{arm}: diagnostics")
+        expect(got[arm, "metrics.tokens_total"] == np.mean([c["tokens"][-1] for c in cells]), f"{arm}: tokens")
+    least = min(c["tokens"][-1] for cells in runs.values() for c in cells)
+    dear = np.mean([c["tokens"][-1] for c in runs["dapo"]]) / np.mean([c["tokens"][-1] for c in runs["grpo"]])
+    expect(dear > 1.05, f"dynamic sampling costs {dear} times as much")
+    expect(f"Not at equal cost: tokens sampled, grpo = 1: dapo {dear:.2f}" in run("compare", "runs/s", cwd=work).stdout, "no word of the cost")
+    out, got = means("--tokens", "equal", "--metric", "eval.pass_at_1", "--metric", "metrics.length")
+    expect(out["at_tokens"] == least, f"{out['at_tokens']} tokens, expected {least}")
+    for arm, cells in runs.items():
+        at, length = [], []
+        for c in cells:
+            steps = int((c["tokens"] <= least).sum())
+            at.append(c["pass"][c["step"] <= steps][-1])
+            length.append(c["length"][:steps][-max(1, steps // 10):].mean())
+        expect(abs(got[arm, "eval.pass_at_1"] - np.mean(at)) < 1e-12, f"{arm}: pass@1 at equal cost")
+        expect(abs(got[arm, "metrics.length"] - np.mean(length)) < 1e-5, f"{arm}: length at equal cost")
+    for words, text in [(["--tokens", "0"], "equal, or a count"), (["--tokens", "1e15"], "sampled only"), (["--metric", "law.x"], "law.ceiling")]:
+        done = run("compare", "runs/s", *words, cwd=work, check=False)
+        expect(done.returncode == 2 and text in done.stderr, f"{words}: {done.stderr}")
+
+
 def refusals(work):
     run("train", "-c", "tiny.ini", "run.steps=2", "-o", "run", cwd=work)
     for words, text in [
@@ -100,7 +158,7 @@ def refusals(work):
 
 def main():
     reproduce.motley = str(pathlib.Path(sys.argv[1]).resolve())
-    cases = {"exact": exact, "front": front, "refusals": refusals}
+    cases = {"exact": exact, "front": front, "compare": compare, "refusals": refusals}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         (work / "tiny.ini").write_text(LEARNT)
