@@ -337,6 +337,14 @@ TEST(SetMetrics, FrontAndHypervolume) {
   EXPECT_FALSE(is_dominated({{1, 1}, {1, 1}}, 0));
 }
 
+TEST(EntropyLaw, EqualRewardsExplainNothing) {
+  // 0.1 ten times: the mean is not 0.1 in double.
+  const EntropyLaw law =
+      fit_entropy({1, .9, .8, .7, .6, .5, .4, .3, .2, .1}, std::vector<double>(10, 0.1));
+  EXPECT_NEAR(law.a, 0.0, 1e-12);
+  EXPECT_TRUE(std::isnan(law.r2));
+}
+
 TEST(EntropyLaw, IsLeastSquaresInTheExponential) {
   Doubles entropy, reward, x;
   for (int i = 0; i < 60; ++i) {
