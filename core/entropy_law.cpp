@@ -44,7 +44,10 @@ EntropyLaw fit_entropy(const std::vector<double>& entropy, const std::vector<dou
     const double miss = y[i] - (law.b - law.a * x[i]);
     (i < first ? inside : outside) += miss * miss;
   }
-  law.r2 = yy > 0 ? 1 - inside / yy : std::nan("");
+  // Deviations of equal numbers from their rounded mean are no deviations.
+  const bool flat = std::all_of(y.begin(), y.begin() + static_cast<std::ptrdiff_t>(first),
+                                [&](double v) { return v == y[0]; });
+  law.r2 = yy > 0 && !flat ? 1 - inside / yy : std::nan("");
   if (law.predicted > 0) law.rmse = std::sqrt(outside / law.predicted);
   return law;
 }

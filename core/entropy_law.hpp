@@ -17,7 +17,7 @@ struct EntropyLaw {
 
 /// Least squares in x = exp(H): a = -Cov(x, R) / Var(x), b = mean R + a mean x, on the first
 /// ceil(share * n) points, at least 2; the rest measures the prediction. Points where either number
-/// is not finite are left out first. Equal x, or fewer than two points: NaN.
+/// is not finite are left out first. Equal x, or fewer than two points: NaN; equal R: no r2.
 /// \param entropy nats, in the order of the steps   \param reward of the same steps
 EntropyLaw fit_entropy(const std::vector<double>& entropy, const std::vector<double>& reward,
                        double share = 1.0);

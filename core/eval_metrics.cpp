@@ -177,4 +177,26 @@ ComputePoint best_within(const std::vector<ComputePoint>& curve, double budget) 
   return best;
 }
 
+bool is_dominated(const std::vector<FrontPoint>& points, std::size_t i) {
+  const FrontPoint& own = points[i];
+  for (const FrontPoint& p : points)
+    if (p.quality >= own.quality && p.diversity >= own.diversity &&
+        (p.quality > own.quality || p.diversity > own.diversity))
+      return true;
+  return false;
+}
+
+double hypervolume(std::vector<FrontPoint> points, const FrontPoint& reference) {
+  std::sort(points.begin(), points.end(), [](const FrontPoint& a, const FrontPoint& b) {
+    return a.quality != b.quality ? a.quality > b.quality : a.diversity > b.diversity;
+  });
+  double area = 0, height = reference.diversity;
+  for (const FrontPoint& p : points) {
+    if (p.quality <= reference.quality || p.diversity <= height) continue;
+    area += (p.quality - reference.quality) * (p.diversity - height);
+    height = p.diversity;
+  }
+  return area;
+}
+
 }  // namespace motley

@@ -52,4 +52,13 @@ std::vector<ComputePoint> compute_curve(const std::vector<int>& k, const std::ve
 /// fits. Over curves of several temperatures: call it on their concatenation.
 ComputePoint best_within(const std::vector<ComputePoint>& curve, double budget);
 
+/// A policy's quality and diversity at one temperature; more of either is better.
+struct FrontPoint {
+  double quality = 0, diversity = 0;
+};
+/// Is another point at least as good in both and better in one?
+bool is_dominated(const std::vector<FrontPoint>& points, std::size_t i);
+/// Area of the plane that some point dominates, above and right of `reference`.
+double hypervolume(std::vector<FrontPoint> points, const FrontPoint& reference);
+
 }  // namespace motley

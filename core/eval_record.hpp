@@ -1,6 +1,7 @@
 #pragma once
 /// One evaluation of one replica, and the table of its columns.
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -15,16 +16,36 @@ struct EvalRecord {
       semantic_entropy, vendi, distinct_n, ead, self_bleu, length, truncated_frac;
   // [K]
   std::vector<double> pass_at_k, maj_at_k, distinct_at_k, coverage_at_k, utility_at_k, maxg_at_k;
+  // eval.exact: [Q], NaN beyond eval.exact_prompts, and [K]; else empty
+  std::vector<double> exact_pass_at_1, exact_class_entropy, exact_quality, exact_mass,
+      exact_pass_at_k;
   // log.eval_samples: [Q,M,T], [Q,M]; else empty
   std::vector<int> token, class_id, cluster;
   std::vector<float> quality;
 };
 
 /// What a column of /eval is over, beside the evaluation.
-enum class EvalAxes { prompt, k, sample, token };
+enum class EvalAxes { prompt, k, exact_prompt, exact_k, sample, token };
 /// Columns that exist with log.eval_samples only.
 constexpr bool is_sample(EvalAxes axes) {
   return axes == EvalAxes::sample || axes == EvalAxes::token;
+}
+/// Columns that exist with eval.exact only.
+constexpr bool is_exact(EvalAxes axes) {
+  return axes == EvalAxes::exact_prompt || axes == EvalAxes::exact_k;
+}
+constexpr bool is_over_k(EvalAxes axes) {
+  return axes == EvalAxes::k || axes == EvalAxes::exact_k;
+}
+/// Does a file with, or without, samples and exact figures hold such a column?
+constexpr bool is_held(EvalAxes axes, bool samples, bool exact) {
+  return (samples || !is_sample(axes)) && (exact || !is_exact(axes));
+}
+/// Numbers of one evaluation in such a column.
+constexpr std::size_t eval_count(EvalAxes axes, std::size_t Q, std::size_t K, std::size_t M,
+                                 std::size_t T) {
+  if (is_over_k(axes)) return K;
+  return axes == EvalAxes::sample ? Q * M : axes == EvalAxes::token ? Q * M * T : Q;
 }
 
 /// Calls f(name, values, axes, unit, text) for every column of /eval, in file order. The single
@@ -66,6 +87,17 @@ void for_each_eval_column(Record& e, F&& f) {
     "mean BLEU-4 of a completion against the others; lower is more diverse");
   f("length", e.length, prompt, "token", "mean completion length");
   f("truncated_frac", e.truncated_frac, prompt, "1", "share of completions that ended by length");
+  const auto exact = EvalAxes::exact_prompt;
+  f("exact_pass_at_1", e.exact_pass_at_1, exact, "1",
+    "probability of a correct completion by enumeration; too small by at most 1 - exact_mass; NaN beyond eval.exact_prompts");
+  f("exact_class_entropy", e.exact_class_entropy, exact, "nat",
+    "entropy of the task's classes by enumeration, among the completions that were reached");
+  f("exact_quality", e.exact_quality, exact, "1",
+    "expected quality by enumeration, over the completions that were reached");
+  f("exact_mass", e.exact_mass, exact, "1",
+    "probability of the completions that were reached; what is missing bounds the exact figures");
+  f("exact_pass_at_k", e.exact_pass_at_k, EvalAxes::exact_k, "1",
+    "1 - (1 - exact_pass_at_1)^k, mean over the enumerated prompts");
   f("token", e.token, EvalAxes::token, "token", "completion token ids; 0 after the end");
   f("quality", e.quality, sample, "1", "the task's raw score");
   f("class_id", e.class_id, sample, "1", "ground-truth semantic class, -1 where unknown");

@@ -16,6 +16,17 @@ int run_compare(const CommandLine& line) {
   request.files = find_runs(line.positional);
   if (const auto given = line.flags.find("metric"); given != line.flags.end())
     request.metrics = given->second;
+  if (line.has("law"))
+    for (const char* figure : {"a", "b", "ceiling", "r2", "rmse"})
+      request.metrics.push_back(std::string("law.") + figure);
+  if (const std::string tokens = line.get("tokens", ""); tokens == "equal") {
+    request.tokens = -1;
+  } else if (!tokens.empty()) {
+    std::int64_t n = 0;
+    MOTLEY_REQUIRE(parse_integer(tokens, n) && n >= 1, ErrorKind::config, "--tokens: got \"",
+                   tokens, "\"; allowed: equal, or a count");
+    request.tokens = static_cast<double>(n);
+  }
   request.by = line.get("by", request.by);
   request.baseline = line.get("baseline", "");
   std::int64_t reps = request.reps, seed = 0;
@@ -40,7 +51,8 @@ int run_compare(const CommandLine& line) {
   const TableFormat format = line.has("markdown") ? TableFormat::markdown
                              : line.has("latex")  ? TableFormat::latex
                                                   : TableFormat::text;
-  const bool details = line.has("details") || (format == TableFormat::text && line.has("metric"));
+  const bool details = line.has("details") ||
+                       (format == TableFormat::text && (line.has("metric") || line.has("law")));
   std::fputs(comparison_text(c, format, details).c_str(), stdout);
   return 0;
 }
@@ -53,8 +65,15 @@ const Command kCompare = {
     "compares arms over seeds, paired, with intervals",
     "  motley compare runs/quickstart\n  motley compare runs/quickstart --metric eval.pass_at_64 --metric eval.num_distinct_correct\n"
     "  motley compare runs/quickstart --by run.method --baseline run.method=grpo --metric eval.pass_at_64 --json\n"
+    "  motley compare runs/quickstart --law                # R = -a exp(H) + b of every run, by arm\n"
+    "  motley compare runs/methods --tokens equal          # every run at the cost of the cheapest\n"
     "  motley compare runs/quickstart --latex > table.tex\n",
-    {{"metric", 0, 0, "NAME", "eval.NAME, metrics.NAME or base.NAME; may be repeated"},
+    {{"metric", 0, 0, "NAME",
+      "eval.NAME, metrics.NAME, diagnostics.NAME, law.NAME or base.NAME; may be repeated"},
+     {"law", 0, 0, "",
+      "the entropy law R = -a exp(H) + b: law.a, law.b, law.ceiling, law.r2, law.rmse"},
+     {"tokens", 0, 0, "equal|N",
+      "reads every run where it had sampled N tokens, or the least total of the runs"},
      {"by", 0, 0, "KEY", "option that names the arm; default run.name"},
      {"baseline", 0, 0, "ARM", "arm the others are compared with; default grpo"},
      {"details", 0, 0, "", "every figure, one table per metric; default where --metric is given"},

@@ -1,4 +1,4 @@
-/// motley pretrain, motley train, motley eval
+/// motley pretrain, motley train
 
 #include <algorithm>
 #include <cstdio>
@@ -204,115 +204,6 @@ int run_train(const CommandLine& line) {
   return 0;
 }
 
-/// Gives the evaluator the pair classifier of the run's base.
-void use_base_classifier(const Exec& exec, const RunConfig& config, const Task& task,
-                         Evaluator& evaluator) {
-  const auto bases = obtain_bases(
-      {config}, [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); });
-  const PairNet net =
-      make_pair_net_layout(config.classifier, task.vocabulary().size(), config.rollout.max_tokens)
-          .net;
-  const PairWeights<float> weights = make_pair_weights<float>(1, net);
-  const auto host = Kokkos::create_mirror(weights.encoder.params);
-  const std::vector<float>& values = bases.front().classifier;
-  MOTLEY_REQUIRE(values.size() == host.extent(1), ErrorKind::input, bases.front().file,
-                 ": the pair classifier has ", values.size(), " numbers, expected ",
-                 host.extent(1));
-  std::copy(values.begin(), values.end(), &host(0, 0));
-  Kokkos::deep_copy(weights.encoder.params, host);
-  pack_pair_weights(exec, net, weights);
-  evaluator.use_classifier(net, weights, config.classifier.symmetrize);
-}
-
-int run_eval(const CommandLine& line) {
-  require_words(line, "eval", 1, 1, "RUN or CHECKPOINT");
-  const fs::path what(line.positional[0]);
-  MOTLEY_REQUIRE(fs::exists(what), ErrorKind::input, what.string(), ": no such run or checkpoint");
-  Checkpoint checkpoint;
-  std::string name = what.string();
-  if (fs::is_directory(what)) {
-    const auto found = load_newest_checkpoint(what / "checkpoints");
-    MOTLEY_REQUIRE(found.has_value(), ErrorKind::input, what.string(),
-                   ": no checkpoint in the run");
-    checkpoint = found->checkpoint;
-    name = (what / "checkpoints" / found->file).string();
-  } else {
-    checkpoint = load_checkpoint(what);
-  }
-  RunConfig config = config_from_ini(checkpoint.text("ini"), name);
-  Layer layer;
-  if (line.has("samples"))
-    layer.assignments.push_back({"eval.samples", line.get("samples", ""), "--samples"});
-  if (line.has("temperature"))
-    layer.assignments.push_back({"eval.temperature", line.get("temperature", ""), "--temperature"});
-  Faults faults;
-  const std::string ini = effective_ini(config);
-  Layer own = read_ini(ini, name, "", faults);
-  if (line.has("k")) layer.assignments.push_back({"eval.k", line.get("k", ""), "-k"});
-  Configured configured = configure({own, layer}, faults);
-  faults.raise();
-  config = configured.config;
-
-  const auto task = make_task(config.task, {config.base_seed()});
-  TransformerConfig model = config.model;
-  model.vocab = task->vocabulary().size();
-  model.max_positions =
-      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
-  const NetLayout layout = make_net_layout(model, true);
-  const Weights<float> weights = make_weights<float>("policy", 1, layout.net, model.rope_theta);
-  const std::vector<float> policy = policy_of_checkpoint(checkpoint, layout.tensors);
-  const auto host = Kokkos::create_mirror(weights.params);
-  std::copy(policy.begin(), policy.end(), &host(0, 0));
-  Kokkos::deep_copy(weights.params, host);
-  const Exec exec;
-  pack_weights(exec, layout.net, weights);
-  Evaluator evaluator({config}, *task, layout.net, config.rollout.max_tokens);
-  if (evaluator.needs_classifier()) use_base_classifier(exec, config, *task, evaluator);
-  const EvalRecord record = evaluator.evaluate(exec, weights, checkpoint.step).front();
-  const auto mean = [](const auto& values) {
-    double sum = 0;
-    for (const auto x : values) sum += double(x);
-    return sum / double(values.size());
-  };
-  if (line.has("json")) {
-    nlohmann::json json{{"checkpoint", name},
-                        {"step", checkpoint.step},
-                        {"samples", config.eval.samples},
-                        {"k", config.eval.k},
-                        {"pass_at_k", record.pass_at_k},
-                        {"distinct_at_k", record.distinct_at_k},
-                        {"coverage_at_k", record.coverage_at_k},
-                        {"maj_at_k", record.maj_at_k},
-                        {"utility_at_k", record.utility_at_k},
-                        {"maxg_at_k", record.maxg_at_k},
-                        {"num_distinct_correct", mean(record.num_distinct_correct)},
-                        {"quality", mean(record.mean_quality)},
-                        {"class_entropy", mean(record.class_entropy)},
-                        {"semantic_entropy", mean(record.semantic_entropy)},
-                        {"vendi", mean(record.vendi)},
-                        {"distinct_n", mean(record.distinct_n)},
-                        {"ead", mean(record.ead)},
-                        {"self_bleu", mean(record.self_bleu)},
-                        {"length", mean(record.length)}};
-    std::printf("%s\n", json.dump(2).c_str());
-    return 0;
-  }
-  std::printf("%s, step %lld, %zu held-out prompts, %d samples each, temperature %g\n",
-              name.c_str(), static_cast<long long>(checkpoint.step), record.num_samples.size(),
-              config.eval.samples, config.eval.temperature);
-  std::vector<std::vector<std::string>> rows = {
-      {"k", "pass@k", "maj@k", "distinct@k", "coverage@k", "utility@k"}};
-  for (std::size_t i = 0; i < config.eval.k.size(); ++i)
-    rows.push_back({std::to_string(config.eval.k[i]), fixed(record.pass_at_k[i], 4),
-                    fixed(record.maj_at_k[i], 4), fixed(record.distinct_at_k[i], 3),
-                    fixed(record.coverage_at_k[i], 3), fixed(record.utility_at_k[i], 3)});
-  std::printf(
-      "%squality %.3f, class entropy %.3f nat, distinct correct classes %.2f, length %.2f tokens\n",
-      table(rows).c_str(), mean(record.mean_quality), mean(record.class_entropy),
-      mean(record.num_distinct_correct), mean(record.length));
-  return 0;
-}
-
 }  // namespace
 
 const Command kPretrain = {
@@ -338,15 +229,5 @@ const Command kTrain = {
      {"overwrite", 0, 0, "", "replaces an existing run"}},
     true,
     run_train};
-const Command kEval = {
-    "eval",
-    "RUN|CHECKPOINT [-k 1,4,16,64] [--samples 256] [--temperature 1.0]",
-    "evaluates a checkpoint on held-out prompts",
-    "  motley eval runs/first --samples 256 -k 1,8,64,256\n  motley eval runs/first/checkpoints/step-00000400.safetensors --temperature .6\n",
-    {{"k", 'k', 0, "LIST", "the k of pass@k"},
-     {"samples", 0, 0, "N", "completions per prompt"},
-     {"temperature", 0, 0, "T", "sampling temperature"}},
-    true,
-    run_eval};
 
 }  // namespace motley

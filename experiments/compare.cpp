@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <optional>
 #include <set>
 
 #include "core/base/error.hpp"
+#include "experiments/compare_metrics.hpp"
 #include "experiments/options.hpp"
 #include "io/run_reader.hpp"
 
@@ -15,88 +15,6 @@ namespace motley {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A run while it is read: what several metrics need.
-struct OpenRun {
-  explicit OpenRun(const std::string& file) : name(file), reader(file) {}
-  const EvalTable& evaluations() {
-    if (!eval) {
-      MOTLEY_REQUIRE(reader.has_eval(), ErrorKind::input, name, ": the run has no evaluation");
-      eval = reader.eval();
-      MOTLEY_REQUIRE(!eval->step.empty(), ErrorKind::input, name, ": nothing is evaluated yet");
-    }
-    return *eval;
-  }
-  std::string name;
-  RunReader reader;
-  std::optional<EvalTable> eval;
-};
-
-void read_training_metric(const OpenRun& run, const std::string& metric, const std::string& name,
-                          CompareRow& row) {
-  const std::vector<double> column = run.reader.column(name);
-  const std::size_t n = std::min(column.size(), std::max<std::size_t>(1, column.size() / 10));
-  row.value[metric] =
-      mean_of(std::vector<double>(column.end() - static_cast<std::ptrdiff_t>(n), column.end()));
-}
-
-void read_base_metric(const OpenRun& run, const std::string& metric, const std::string& name,
-                      CompareRow& row) {
-  for (const Attribute& a : run.reader.provenance())
-    if (a.key == name && std::holds_alternative<double>(a.value))
-      row.value[metric] = std::get<double>(a.value);
-  MOTLEY_REQUIRE(row.value.count(metric) > 0, ErrorKind::config,
-                 "--metric: no such number in /provenance, got \"", metric, "\"");
-}
-
-void read_eval_metric(OpenRun& run, const std::string& metric, const std::string& name,
-                      CompareRow& row) {
-  const EvalTable& eval = run.evaluations();
-  const std::size_t last = eval.step.size() - 1;
-  if (const auto found = eval.columns.find(name);
-      found != eval.columns.end() &&
-      found->second.size() == eval.step.size() * static_cast<std::size_t>(eval.prompts)) {
-    const auto Q = static_cast<std::ptrdiff_t>(eval.prompts);
-    const auto at = [&](std::size_t e) {
-      const auto begin = found->second.begin() + static_cast<std::ptrdiff_t>(e) * Q;
-      return mean_of(std::vector<double>(begin, begin + Q));
-    };
-    row.base[metric] = at(0);
-    row.value[metric] = at(last);
-    return;
-  }
-  if (const auto at = name.rfind("_at_"); at != std::string::npos) {
-    const auto found = eval.columns.find(name.substr(0, at) + "_at_k");
-    const auto k = std::find_if(eval.k.begin(), eval.k.end(),
-                                [&](int x) { return std::to_string(x) == name.substr(at + 4); });
-    if (found != eval.columns.end()) {
-      MOTLEY_REQUIRE(k != eval.k.end(), ErrorKind::config, "--metric: k was not evaluated, got \"",
-                     metric, "\"; allowed: k in ", join(eval.k));
-      const auto i = static_cast<std::size_t>(k - eval.k.begin());
-      row.base[metric] = found->second[i];
-      row.value[metric] = found->second[last * eval.k.size() + i];
-      return;
-    }
-  }
-  std::vector<std::string> names;
-  for (const auto& [column, values] : eval.columns) names.push_back("eval." + column);
-  throw Error(ErrorKind::config, concat("--metric: no such column, got \"", metric, "\"",
-                                        did_you_mean(metric, names)));
-}
-
-/// Values of a metric at the first and the last evaluation, or over the last tenth of the steps.
-///   eval.pass_at_16, eval.coverage_at_4, eval.num_distinct_correct, metrics.entropy,
-///   base.classifier_f1
-void read_metric(OpenRun& run, const std::string& metric, CompareRow& row) {
-  const auto dot = metric.find('.');
-  const std::string group = metric.substr(0, dot);
-  const std::string name = dot == std::string::npos ? "" : metric.substr(dot + 1);
-  if (group == "metrics") return read_training_metric(run, metric, name, row);
-  if (group == "base") return read_base_metric(run, metric, name, row);
-  MOTLEY_REQUIRE(group == "eval", ErrorKind::config, "--metric: got \"", metric,
-                 "\"; allowed: eval.NAME, metrics.NAME, base.NAME");
-  read_eval_metric(run, metric, name, row);
-}
 
 std::string text_of(const AttributeValue& value) {
   return std::visit(
@@ -308,9 +226,19 @@ Comparison compare_runs(const CompareRequest& request, std::size_t& unfinished) 
   const bool required = !request.metrics.empty();
   const std::vector<std::string> metrics = required ? request.metrics : default_metrics(files);
   std::vector<std::map<std::string, std::string>> tasks(files.size());
+  c.tokens = request.tokens;
+  if (c.tokens < 0) {
+    c.tokens = tokens_of(OpenRun(files[0]));
+    for (const std::string& file : files) c.tokens = std::min(c.tokens, tokens_of(OpenRun(file)));
+  }
   for (std::size_t i = 0; i < files.size(); ++i) {
     OpenRun run(files[i]);
+    const double all = tokens_of(run);
+    MOTLEY_REQUIRE(c.tokens <= all, ErrorKind::config, "--tokens: ", files[i], " sampled only ",
+                   all, ", got ", c.tokens, "; allowed: equal, or at most that");
+    if (c.tokens > 0) run.steps = steps_within(run, c.tokens);
     c.rows.push_back(read_row(run, request, required, metrics, tasks[i]));
+    c.rows.back().tokens = all;
   }
   for (const std::string& metric : metrics)
     if (std::any_of(c.rows.begin(), c.rows.end(),

@@ -22,7 +22,8 @@ struct CompareRow {
   std::uint64_t seed = 0;
   std::map<std::string, double> value;
   std::map<std::string, double>
-      base;  ///< the same metric before the first step, where there is one
+      base;           ///< the same metric before the first step, where there is one
+  double tokens = 0;  ///< that the run sampled in all its steps
   bool base_passed = true;
   double base_skill = 0;
 };
@@ -60,6 +61,7 @@ struct Comparison {
   std::size_t tasks = 1;
   int reps = 50000;
   std::uint64_t seed = 0;
+  double tokens = 0;  ///< the runs are read where they had sampled so many; 0 = at their end
   std::vector<std::vector<ArmFigures>> arm;    ///< [arm][metric]
   std::vector<std::vector<PairFigures>> pair;  ///< [arm][metric]; the baseline's are empty
 };
@@ -75,6 +77,9 @@ struct CompareRequest {
   std::string baseline;  ///< "" = grpo, else the first arm
   int reps = 50000;
   std::uint64_t seed = 0;
+  /// Every run is read where it had sampled so many tokens; 0 = at its end, below 0 = the least
+  /// total of the runs.
+  double tokens = 0;
 };
 /// Reads the finished runs and computes every figure. `unfinished` counts the others.
 /// \throws Error(config|input)

@@ -18,6 +18,7 @@ namespace {
 using Rows = std::vector<std::vector<std::string>>;
 
 std::string short_name(const std::string& metric) {
+  if (metric.rfind("law.", 0) == 0) return "law " + metric.substr(4);
   std::string name = metric.substr(metric.find('.') + 1);
   if (name.rfind("pass_at_", 0) == 0) return "pass@" + name.substr(8);
   if (name == "num_distinct_correct") return "distinct correct";
@@ -155,6 +156,30 @@ std::size_t least_pairs(const Comparison& c) {
   return least / std::max<std::size_t>(1, c.tasks);
 }
 
+/// Mean tokens an arm's runs sampled.
+double mean_tokens(const CompareArm& arm) {
+  std::vector<double> tokens;
+  for (const auto& [unit, row] : arm.rows) tokens.push_back(row->tokens);
+  return mean_of(tokens);
+}
+
+/// Arms that cost more than a twentieth more or less than the baseline are not at equal cost.
+std::string costs(const Comparison& c) {
+  if (c.tokens > 0)
+    return concat("Every run is read where it had sampled ", static_cast<std::int64_t>(c.tokens),
+                  " tokens: at its last evaluation before that.\n");
+  const double baseline = mean_tokens(c.arms[c.baseline]);
+  std::string out;
+  for (std::size_t a = 0; a < c.arms.size(); ++a) {
+    const double ratio = mean_tokens(c.arms[a]) / baseline;
+    if (a == c.baseline || (ratio > 0.95 && ratio < 1.05) || !std::isfinite(ratio)) continue;
+    out += concat(out.empty() ? "" : ", ", c.arms[a].name, " ", fixed(ratio, 2));
+  }
+  if (out.empty()) return "";
+  return concat("Not at equal cost: tokens sampled, ", c.arms[c.baseline].name, " = 1: ", out,
+                ". --tokens equal reads every run at the cost of the cheapest.\n");
+}
+
 /// What the intervals support, in words.
 std::string verdict(const Comparison& c) {
   const std::string& baseline = c.arms[c.baseline].name;
@@ -215,7 +240,7 @@ std::string comparison_text(const Comparison& c, TableFormat format, bool detail
   if (c.tasks > 1)
     out += concat("\n", c.tasks,
                   " tasks, each of the same weight; seeds are resampled within a task.\n");
-  if (c.arms.size() > 1) out += "\n" + verdict(c);
+  if (c.arms.size() > 1) out += "\n" + verdict(c) + costs(c);
   std::set<Unit> failed;
   for (const CompareRow& row : c.rows)
     if (!row.base_passed && failed.insert({row.task, row.seed}).second)
@@ -229,6 +254,7 @@ std::string comparison_json(const Comparison& c) {
                      {"tasks", c.tasks},
                      {"reps", c.reps},
                      {"ci_seed", c.seed},
+                     {"at_tokens", c.tokens > 0 ? number(c.tokens) : nlohmann::json()},
                      {"enough_seeds", least_pairs(c) >= kEnoughSeeds},
                      {"arms", nlohmann::json::array()},
                      {"pairs", nlohmann::json::array()}};
@@ -246,6 +272,7 @@ std::string comparison_json(const Comparison& c) {
                              {"iqm_high", number(f.iqm_interval.high)},
                              {"t_low", number(f.t.low)},
                              {"t_high", number(f.t.high)},
+                             {"tokens", number(mean_tokens(c.arms[a]))},
                              {"n_seeds", f.seeds},
                              {"values", f.values}});
     }

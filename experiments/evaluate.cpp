@@ -1,6 +1,10 @@
 #include "experiments/evaluate.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/base/error.hpp"
+#include "core/eval_metrics.hpp"
 
 namespace motley {
 
@@ -65,6 +69,7 @@ Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, co
     const RunConfig& c = configs[static_cast<std::size_t>(r)];
     sampling(r) = SamplingParams{};
     sampling(r).temperature = c.eval.temperature;
+    temperature_.push_back(c.eval.temperature);
     seeds(r) = c.run.seed;
     settings_.push_back({c.eval.k, c.eval.ngram_n, net.vocab, c.run.seed, task_.pass_above()});
     by_classifier_.push_back(c.eval.partition == EvalPartition::classifier);
@@ -79,6 +84,11 @@ Evaluator::Evaluator(const std::vector<RunConfig>& configs, const Task& task, co
   Kokkos::deep_copy(partition_, partition);
   Kokkos::deep_copy(sampling_, sampling);
   Kokkos::deep_copy(seeds_, seeds);
+  const EvalConfig& eval = configs.front().eval;
+  if (eval.exact)
+    enumerator_.emplace(
+        net, task, R, T,
+        EnumerationLimits{eval.exact_prompts, eval.exact_prefixes, eval.exact_min_mass});
   class_id_ = HostView3<int>("motley::evaluate::host_class", R, shape.B, shape.G);
   length_ = HostView3<int>("motley::evaluate::host_length", R, shape.B, shape.G);
   finish_ = HostView3<int>("motley::evaluate::host_finish", R, shape.B, shape.G);
@@ -139,7 +149,29 @@ std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<floa
                    ", replica ", r, ": a number is not finite in ", describe_status(status(r)));
     records.push_back(summarise(r, step));
   }
+  if (!enumerator_) return records;
+  const auto exact = enumerator_->enumerate(exec, weights, temperature_);
+  for (std::size_t r = 0; r < records.size(); ++r) add_exact(exact[r], records[r]);
   return records;
+}
+
+void Evaluator::add_exact(const std::vector<Enumeration>& prompts, EvalRecord& e) const {
+  const auto Q = static_cast<std::size_t>(samples_.shape.B);
+  for (auto* column : {&e.exact_pass_at_1, &e.exact_class_entropy, &e.exact_quality, &e.exact_mass})
+    column->assign(Q, std::nan(""));
+  const std::vector<int>& k = settings_.front().k;
+  e.exact_pass_at_k.assign(k.size(), 0.0);
+  for (std::size_t q = 0; q < prompts.size(); ++q) {
+    const Enumeration& x = prompts[q];
+    e.exact_pass_at_1[q] = x.correct;
+    e.exact_class_entropy[q] = x.class_entropy;
+    e.exact_quality[q] = x.quality;
+    e.exact_mass[q] = x.mass;
+    // A sum of rounded probabilities may end an ulp above 1.
+    for (std::size_t i = 0; i < k.size(); ++i)
+      e.exact_pass_at_k[i] +=
+          exact_pass_at_k(std::min(1.0, x.correct), k[i]) / static_cast<double>(prompts.size());
+  }
 }
 
 PromptSamples Evaluator::samples_of(int r, int q) const {

@@ -1,12 +1,14 @@
 #pragma once
 /// Evaluation on held-out prompts: samples, classes, unbiased estimators.
 
+#include <optional>
 #include <vector>
 
 #include "core/record.hpp"
 #include "experiments/eval_summary.hpp"
 #include "experiments/run_config.hpp"
 #include "models/classifier.hpp"
+#include "models/enumerate.hpp"
 #include "models/rollout.hpp"
 
 namespace motley {
@@ -35,6 +37,7 @@ class Evaluator {
   void classify(const Exec& exec);
   PromptSamples samples_of(int r, int q) const;
   EvalRecord summarise(int r, std::int64_t step) const;
+  void add_exact(const std::vector<Enumeration>& prompts, EvalRecord& record) const;
 
   const Task& task_;
   Net net_;
@@ -56,6 +59,8 @@ class Evaluator {
   PairWorkspace<float> pair_workspace_;
   Symmetrize symmetrize_ = Symmetrize::none;
   HostView3<int> cluster_;
+  std::optional<Enumerator<float>> enumerator_;  // eval.exact
+  std::vector<double> temperature_;              // [R]
 };
 
 /// Copies held-out prompts [0, Q) of the table into the prompt fields of a buffer.

@@ -167,6 +167,10 @@ struct EvalConfig {
   double temperature = 1.0;
   EvalPartition partition = EvalPartition::oracle;
   int ngram_n = 4;
+  bool exact = false;
+  int exact_prompts = 0;
+  int exact_prefixes = 4096;
+  double exact_min_mass = 1e-7;
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, EvalConfig> {
@@ -178,6 +182,14 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("eval.partition", c.partition, any_value, "1",
     "what counts as distinct: the task's classes, or the pair classifier with greedy_first linkage");
   v("eval.ngram_n", c.ngram_n, between(1, 8), "token", "n of distinct_n");
+  v("eval.exact", c.exact, any_value, "1",
+    "enumerate the policy's completions: exact pass@1, pass@k, quality and class entropy");
+  v("eval.exact_prompts", c.exact_prompts, between(0, 1e5), "1",
+    "eval.exact: the first so many held-out prompts; 0 = all");
+  v("eval.exact_prefixes", c.exact_prefixes, between(1, 1e6), "1",
+    "eval.exact: heaviest prefixes of a prompt that are followed at a position; the mass of the rest is missing from exact_mass");
+  v("eval.exact_min_mass", c.exact_min_mass, between(0, 0.1), "1",
+    "eval.exact: prefixes and completions less probable than this are left out; 0 = none");
 }
 
 struct RunConfig {

@@ -151,6 +151,7 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
   h.log.rollouts_every = steps_between(config.log.rollouts);
   h.log.diagnostics_every = steps_between(config.log.diagnostics);
   h.log.eval_samples = config.log.eval_samples;
+  h.log.eval_exact = config.eval.exact;
   h.log.log_prob = config.log.log_prob == "f32"   ? LogProbFormat::f32
                    : config.log.log_prob == "f16" ? LogProbFormat::f16
                                                   : LogProbFormat::none;

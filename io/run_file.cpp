@@ -177,12 +177,11 @@ void RunFile::append_eval(const EvalRecord& record) {
              m = static_cast<std::size_t>(s.header.eval_samples),
              T = static_cast<std::size_t>(s.header.shape.T);
   MOTLEY_REQUIRE(q > 0 && k > 0, ErrorKind::shape, "append_eval: the file was made without /eval");
-  const auto skipped = [&](EvalAxes axes) { return is_sample(axes) && !s.header.log.eval_samples; };
+  const auto skipped = [&](EvalAxes axes) {
+    return !is_held(axes, s.header.log.eval_samples, s.header.log.eval_exact);
+  };
   for_each_eval_column(record, [&](const char* name, const auto& values, EvalAxes axes, auto...) {
-    const std::size_t want = axes == EvalAxes::k        ? k
-                             : axes == EvalAxes::prompt ? q
-                             : axes == EvalAxes::sample ? q * m
-                                                        : q * m * T;
+    const std::size_t want = eval_count(axes, q, k, m, T);
     if (!skipped(axes))
       MOTLEY_REQUIRE(values.size() == want, ErrorKind::shape, "append_eval: /eval/", name, " has ",
                      values.size(), " values, expected ", want);

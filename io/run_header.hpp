@@ -34,6 +34,7 @@ struct LogOptions {
   bool kept_mass = false;
   int diagnostics_every = 0;  ///< /diagnostics holds the steps divisible by it; 0 = none
   bool eval_samples = false;  ///< /eval holds its samples
+  bool eval_exact = false;    ///< /eval holds figures by enumeration
   bool old_log_prob = false;
 };
 

@@ -201,11 +201,11 @@ void add_eval(Table& t, const RunHeader& header) {
   for_each_eval_column(none, [&](const char* name, const auto& values, EvalAxes axes,
                                  const char* unit, const char* text) {
     using Value = typename std::decay_t<decltype(values)>::value_type;
-    if (is_sample(axes) && !header.log.eval_samples) return;
+    if (!is_held(axes, header.log.eval_samples, header.log.eval_exact)) return;
     Type type = std::is_same_v<Value, int>     ? Type::i4
                 : std::is_same_v<Value, float> ? Type::f4
                                                : Type::f8;
-    std::vector<std::string> names = {"eval", axes == EvalAxes::k ? "k" : "eval_prompt"};
+    std::vector<std::string> names = {"eval", is_over_k(axes) ? "k" : "eval_prompt"};
     if (is_sample(axes)) names.push_back("sample");
     if (axes == EvalAxes::token) {
       names.push_back("pos");

@@ -323,6 +323,28 @@ TEST(SetMetrics, ComputeCurve) {
   EXPECT_EQ(best_within(curve, 5).k, 0);
 }
 
+TEST(SetMetrics, FrontAndHypervolume) {
+  // Rectangles from (1,1): 3 wide to height 2, then 1 wide to height 4; (2,1.5) lies inside.
+  const std::vector<FrontPoint> points = {{4, 3}, {2, 5}, {2, 1.5}, {0.5, 9}, {4, 2}};
+  EXPECT_DOUBLE_EQ(hypervolume(points, {1, 1}), 3 * 2 + 1 * 2);
+  EXPECT_DOUBLE_EQ(hypervolume(points, {0, 0}), 4 * 3 + 2 * 2 + 0.5 * 4);
+  EXPECT_EQ(hypervolume({{1, 1}}, {1, 0}), 0.0);
+  EXPECT_FALSE(is_dominated(points, 0));
+  EXPECT_FALSE(is_dominated(points, 1));
+  EXPECT_TRUE(is_dominated(points, 2));
+  EXPECT_FALSE(is_dominated(points, 3));
+  EXPECT_TRUE(is_dominated(points, 4));
+  EXPECT_FALSE(is_dominated({{1, 1}, {1, 1}}, 0));
+}
+
+TEST(EntropyLaw, EqualRewardsExplainNothing) {
+  // 0.1 ten times: the mean is not 0.1 in double.
+  const EntropyLaw law =
+      fit_entropy({1, .9, .8, .7, .6, .5, .4, .3, .2, .1}, std::vector<double>(10, 0.1));
+  EXPECT_NEAR(law.a, 0.0, 1e-12);
+  EXPECT_TRUE(std::isnan(law.r2));
+}
+
 TEST(EntropyLaw, IsLeastSquaresInTheExponential) {
   Doubles entropy, reward, x;
   for (int i = 0; i < 60; ++i) {

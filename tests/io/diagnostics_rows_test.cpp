@@ -12,7 +12,7 @@
 namespace motley {
 namespace {
 
-const LogOptions kLogged{.diagnostics_every = 4, .eval_samples = true};
+const LogOptions kLogged{.diagnostics_every = 4, .eval_samples = true, .eval_exact = true};
 
 RunHeader header_of(const LogOptions& log) {
   return test::make_header({.R = 1, .B = 3, .G = 4, .P = 2, .T = 5, .V = 11}, 30, log);

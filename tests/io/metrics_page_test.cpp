@@ -37,7 +37,7 @@ std::map<std::string, std::set<std::string>> names_of_page(std::istream& page) {
 
 RunHeader full_header() {
   return test::make_header({.R = 1, .B = 3, .G = 4, .P = 2, .T = 5, .V = 11}, 1,
-                           {.diagnostics_every = 1, .eval_samples = true});
+                           {.diagnostics_every = 1, .eval_samples = true, .eval_exact = true});
 }
 
 /// The same from the schema: what is measured, no scales.

@@ -136,12 +136,8 @@ inline EvalRecord make_eval(const RunHeader& header, std::int64_t step) {
              m = static_cast<std::size_t>(header.eval_samples),
              T = static_cast<std::size_t>(header.shape.T);
   for_each_eval_column(e, [&](const char*, auto& values, EvalAxes axes, auto...) {
-    if (is_sample(axes) && !header.log.eval_samples) return;
-    const std::size_t n = axes == EvalAxes::k        ? k
-                          : axes == EvalAxes::prompt ? q
-                          : axes == EvalAxes::sample ? q * m
-                                                     : q * m * T;
-    fill(values, n, axes == EvalAxes::token ? header.shape.V : 64);
+    if (!is_held(axes, header.log.eval_samples, header.log.eval_exact)) return;
+    fill(values, eval_count(axes, q, k, m, T), axes == EvalAxes::token ? header.shape.V : 64);
   });
   return e;
 }
