@@ -1,7 +1,6 @@
 """Partitions of rollouts: agreement, side files of ``motley partition -o``, and the quality of a pair classifier.
 
-Labels are integers [..., G]; only equality matters. Golden values of every function: section "P4" style groups in
-tests/notebooks/package_test.py.
+Labels are integers [..., G]; only equality matters. Known answers: tests/notebooks/package_test.py.
 """
 
 from __future__ import annotations
@@ -140,6 +139,6 @@ def births_and_deaths(shares: Any) -> Any:
     """Classes that appear and that vanish from one window to the next: a frame with the columns births, deaths, alive."""
     there = shares > 0
     before = there.shift(1, fill_value=False)
-    out = there.assign().sum(axis=1).to_frame("alive")
+    out = there.sum(axis=1).to_frame("alive")
     out["births"], out["deaths"] = (there & ~before).sum(axis=1), (~there & before).sum(axis=1)
     return out[["births", "deaths", "alive"]]

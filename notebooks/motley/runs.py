@@ -10,7 +10,6 @@ import contextlib
 import glob
 import os
 import pathlib
-import re
 import time
 from typing import Any, Iterable, Iterator, Mapping, Sequence, Union
 
@@ -320,7 +319,3 @@ def follow(run: PathLike, columns: Sequence[str] = ("reward", "entropy"), poll: 
             else:
                 time.sleep(poll)
 
-
-def same_arm(name: str) -> str:
-    """The arm of a cell's folder name, without seed and hash: ``darling-oracle-s1-54aa6288`` -> ``darling-oracle``."""
-    return re.sub(r"-s\d+-[0-9a-f]{8}$", "", name)

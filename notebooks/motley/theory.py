@@ -16,8 +16,8 @@ def collision_weight(n: int) -> float:
 
 def effective_reward(p: Any, r: Any, n: int, method: str = "darling") -> np.ndarray:
     """What the expected advantage of mode m grows with, up to a constant [..., M]: r (1 - c_n p) for ``darling``, r for ``grpo``
-    (without division by the deviation), and for ``difficulty``, r (n - #correct)/(n - 1) over binary rewards,
-    r ((n-1)(1-q) - (n-2)(1-q) q ... )/(n-1) in closed form: see :func:`difficulty_gain`."""
+    (without division by the deviation), and for ``difficulty``, which rewards the correct of a binary task with
+    (n - #correct)/(n - 1), see :func:`difficulty_gain`."""
     p, r = np.asarray(p, dtype=np.float64), np.asarray(r, dtype=np.float64)
     if method == "darling":
         return r * (1 - collision_weight(n) * p)
