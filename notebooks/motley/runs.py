@@ -25,7 +25,7 @@ def find_runs(where: PathLike | Iterable[PathLike]) -> list[str]:
     """Run files named by a file, a run's folder, a sweep's folder, a glob pattern, or a list of these; sorted."""
     words = [where] if isinstance(where, (str, os.PathLike)) else list(where)
     files: list[str] = []
-    for word in map(os.fspath, words):
+    for word in [os.fspath(w) for w in words]:
         for path in map(pathlib.Path, sorted(glob.glob(word, recursive=True)) or [word]):
             if path.is_dir():
                 own = path / "run.h5"
@@ -33,7 +33,7 @@ def find_runs(where: PathLike | Iterable[PathLike]) -> list[str]:
             elif path.exists():
                 files.append(str(path))
     if not files:
-        raise FileNotFoundError(f"{', '.join(map(os.fspath, words))}: no run.h5 in there")
+        raise FileNotFoundError(f"{', '.join(os.fspath(w) for w in words)}: no run.h5 in there")
     return sorted(set(files))
 
 

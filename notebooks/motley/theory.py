@@ -80,7 +80,8 @@ def flow(logits: Any, skill: Any, skew: Any, n: int, method: str, rate: float, s
         out.append(p)
         total = np.zeros_like(p)
         for weight, habit in ((float(skew), 1.0), (1 - float(skew), 0.0)):
-            right = np.concatenate(([habit], s[1:]))
+            right = s.copy()
+            right[0] = habit
             classes = np.concatenate((p * right, p * (1 - right)))  # mode x (right, wrong)
             reward = np.concatenate((np.ones_like(p), np.zeros_like(p)))
             a = expected_advantage(classes, reward, n, method)
