@@ -68,13 +68,13 @@ class Statistics(unittest.TestCase):
         """Values, means, IQM and P(improvement) to the last digit; interval ends to one unit in the last place, because a
         compiler may or may not fuse the interpolation between two order statistics."""
         metric = "eval.num_distinct_correct"
-        for words in (("collapse", "--by", "run.name"), ("regime", "--by", "run.name")):  # one task, six tasks
+        for words in (("collapse", "--by", "run.name"), ("regime", "--by", "run.method")):  # one task, six tasks
             want = json.loads(run("compare", *words, "--metric", metric, "--reps", "5000", "--ci-seed", "3", "--json"))
-            frame = motley.load_eval(data / words[0], keys=["task.rare_prior", "task.skew"], last=True)
+            frame = motley.load_eval(data / words[0], keys=["run.method", "task.rare_prior", "task.skew"], last=True)
             frame = frame.sort_values(["task.rare_prior", "task.skew", "seed"])
 
             def strata(arm):
-                mine = frame[frame["arm"] == arm]
+                mine = frame[frame["arm" if words[2] == "run.name" else words[2]] == arm]
                 groups = mine.groupby(["task.rare_prior", "task.skew"])
                 return [g["num_distinct_correct"].to_numpy() for _, g in groups]
 
@@ -87,6 +87,7 @@ class Statistics(unittest.TestCase):
                     interval = motley.bootstrap_ci(x, statistic, reps=5000, seed=3)
                     for got, name in zip(interval, names):
                         self.assertLessEqual(abs(got - arm[name]), math.ulp(arm[name]), (arm["arm"], name))
+            self.assertEqual(want["tasks"], 1 if words[0] == "collapse" else 6)
             for pair in want["pairs"]:
                 x, y = strata(pair["arm"]), strata(pair["baseline"])
                 self.assertEqual(motley.probability_of_improvement(x, y), pair["p_improvement"])
