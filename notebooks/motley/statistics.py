@@ -161,7 +161,7 @@ def profile_band(x: Any, thresholds: Any, reps: int = 2000, seed: int = 0) -> tu
 def sign_test(positive: int, n: int) -> float:
     """Two-sided p of ``positive`` successes of n at chance 1/2 (exact binomial)."""
     tail = min(positive, n - positive)
-    return min(1.0, 2 * sum(math.comb(n, i) for i in range(tail + 1)) / 2.0**n)
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(tail + 1)) / 2**n)
 
 
 # --- quality ---------------------------------------------------------------------------------------------------------
