@@ -196,18 +196,23 @@ class Runs(unittest.TestCase):
                 while time.monotonic() < deadline and not pathlib.Path(folder, "live/run.h5").exists():
                     time.sleep(0.05)
                 time.sleep(0.5)
-                steps = []
-                for rows in motley.follow(folder + "/live", ("reward", "entropy"), poll=0.1, idle=3):
+                steps = []  # whole chunks of steps arrive at once
+                for rows in motley.follow(folder + "/live", ("reward", "entropy"), poll=0.1, idle=60):
                     steps += rows["step"].tolist()
                     self.assertTrue(np.isfinite(rows["reward"]).all())
-                    if len(steps) > 20 and child.poll() is None:
-                        child.kill()
+                    if len(steps) > 20:
+                        break
+                self.assertIsNone(child.poll(), "the rows were read while the run was written")
             finally:
                 child.kill()
                 child.wait()
             self.assertEqual(steps, list(range(len(steps))))
             self.assertGreater(len(steps), 20)
-            self.assertEqual(len(motley.load(folder + "/live")), len(steps))
+            self.assertEqual(motley.status(folder + "/live"), "running")  # a killed run cannot say otherwise
+            again = [step for rows in motley.follow(folder + "/live", poll=0.1, idle=0.5) for step in rows["step"]]
+            self.assertEqual(again, list(range(len(again))))
+            self.assertGreaterEqual(len(again), len(steps))
+            self.assertEqual(len(motley.load(folder + "/live")), len(again))
 
 
 if __name__ == "__main__":
