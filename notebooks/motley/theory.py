@@ -1,4 +1,4 @@
-"""What the expected update of a shaped reward does to a distribution over modes (derived in docs/paper_map.md, tested in
+"""What the expected update of a shaped reward does to a distribution over modes (tested by enumeration in tests/notebooks/package_test.py and in
 tests/core/theory_test.cpp): n i.i.d. rollouts per group, oracle partition, on policy, every rollout weighted alike.
 """
 
