@@ -1,5 +1,5 @@
-"""What the expected update of a shaped reward does to a distribution over modes (tested by enumeration in tests/notebooks/package_test.py and in
-tests/core/theory_test.cpp): n i.i.d. rollouts per group, oracle partition, on policy, every rollout weighted alike.
+"""What the expected update of a shaped reward does to a distribution over modes: n i.i.d. rollouts per group, oracle partition,
+on policy, every rollout weighted alike. Tested by enumeration (tests/notebooks/package_test.py, tests/core/theory_test.cpp).
 """
 
 from __future__ import annotations
