@@ -29,6 +29,7 @@ import refusals as refusing
 import reproduce
 from reproduce import expect, run
 
+ENTROPY = "entropy.coef=0.1"  # the tiny policy earns no reward: something to learn from
 REFERENCE = pathlib.Path(__file__).parent / "reference" / "llama.json"
 
 
@@ -297,32 +298,32 @@ def round_trip(work):
 
 def training(work):
     """A run from an imported policy starts where the policy stands."""
-    train(work, "r", "run.steps=4", "optim.lr=1e-2")
+    train(work, "r", "run.steps=4", "optim.lr=1e-2", ENTROPY)
     export(work, "r", "hf", "a")
     run("import", "a", "-o", "in", cwd=work)
-    run("train", "-q", "-c", "tiny.ini", "-c", "in/import.ini", "run.steps=3", "optim.lr=1e-30", "-o", "same", cwd=work)
+    run("train", "-q", "-c", "tiny.ini", "-c", "in/import.ini", "run.steps=3", "optim.lr=1e-30", ENTROPY, "-o", "same", cwd=work)
     export(work, "same", "hf", "b")
     expect((work / "a" / "model.safetensors").read_bytes() == (work / "b" / "model.safetensors").read_bytes(), "the weights are not the imported ones")
     digests = set()
     for i, source in enumerate(("in", "a", "r", str(sorted((work / "r" / "checkpoints").glob("step-*"))[-1]))):
-        run("train", "-q", "-c", "tiny.ini", f"pretrain.from={source}", "run.steps=6", "-o", f"from{i}", cwd=work)
+        run("train", "-q", "-c", "tiny.ini", f"pretrain.from={source}", "run.steps=6", ENTROPY, "-o", f"from{i}", cwd=work)
         digests.add(run("digest", f"from{i}", cwd=work).stdout)
     expect(len(digests) == 1, "the same policy from another place gives another run")
     with h5py.File(work / "from0" / "run.h5") as f, h5py.File(work / "same" / "run.h5") as g:
         expect(np.array_equal(f["rollouts/token"][0], g["rollouts/token"][0]), "the first step has other completions")
         expect(not np.array_equal(f["metrics/grad_norm"][:3], g["metrics/grad_norm"][:3]), "nothing was trained")
     # Stopped and resumed; and as cells of a sweep, packed.
-    run("train", "-q", "-c", "tiny.ini", "pretrain.from=in", "run.steps=6", "checkpoint.every_steps=2", "-o", "stopped", "--max-time", "00:00:00", check=False, cwd=work)
+    run("train", "-q", "-c", "tiny.ini", "pretrain.from=in", "run.steps=6", ENTROPY, "checkpoint.every_steps=2", "-o", "stopped", "--max-time", "00:00:00", check=False, cwd=work)
     run("train", "-q", "-r", "stopped", cwd=work)
     expect(run("digest", "stopped", cwd=work).stdout in digests, "a resumed run differs")
     (work / "sweep.ini").write_text("[sweep]\nname = s\nbase = tiny.ini\nseeds = 1:3\n[arm.grpo]\nrun.method = grpo\n[arm.darling]\nrun.method = darling\n")
-    run("sweep", "run", "sweep.ini", "pretrain.from=in", "run.steps=4", cwd=work)
+    run("sweep", "run", "sweep.ini", "pretrain.from=in", "run.steps=4", ENTROPY, cwd=work)
     cells = sorted((work / "runs" / "s").glob("*/run.h5"))
     expect(len(cells) == 4, f"{len(cells)} cells")
     reproduce.expect_equal_alone(work, cells[0])
     # A vocabulary in another order, with more words and the mark of a blank: the same run.
     reorder(work / "a", work / "other")
-    run("train", "-q", "-c", "tiny.ini", "pretrain.from=other", "run.steps=6", "-o", "reordered", cwd=work)
+    run("train", "-q", "-c", "tiny.ini", "pretrain.from=other", "run.steps=6", ENTROPY, "-o", "reordered", cwd=work)
     expect(run("digest", "reordered", cwd=work).stdout in digests, "a vocabulary in another order gives another run")
 
 
@@ -480,19 +481,19 @@ def refuse_words(work):
     wanted = run("config", "explain", "pretrain.from", "--json", cwd=work).stdout
     expect("import" in wanted, "pretrain.from is not explained")
     for parts, code, words in [
-        (["model.width", "must be that of pretrain.from = good", "got 24", "allowed: 16"], CONFIG, ["model.width=24"]),
-        (["pretrain.from", "lacks", "of task.name = countdown"], INPUT, ["task.name=countdown", "rollout.max_tokens=13"]),
+        (["model.width", "must be that of pretrain.from = good", "got 24", "allowed: 16"], CONFIG, ["pretrain.from=good", "model.width=24"]),
+        (["pretrain.from", "lacks", "of task.name = countdown"], INPUT, ["pretrain.from=good", "task.name=countdown", "rollout.max_tokens=13"]),
         (["nowhere", "no such"], INPUT, ["pretrain.from=nowhere"]),
     ]:
-        done = refusing.run("train", "-q", "-c", "tiny.ini", "pretrain.from=good", *words, "-o", "x", cwd=work)
+        done = refusing.run("train", "-q", "-c", "tiny.ini", *words, "-o", "x", cwd=work)
         expect(done.returncode == code and len(done.stderr.strip().splitlines()) == 1 and all(p in done.stderr for p in parts), f"{words}: exit {done.returncode}\n{done.stderr}")
 
 
 def main():
     reproduce.motley = refusing.motley = str(pathlib.Path(sys.argv[1]).resolve())
     case = {"tables": tables, "events": events, "live": live, "folder": folder, "recorded": recorded, "round_trip": round_trip, "training": training, "refusals": refusals}[sys.argv[2]]
-    with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as place:
+        work = pathlib.Path(place)
         (work / "tiny.ini").write_text(reproduce.TINY)
         case(work)
 
