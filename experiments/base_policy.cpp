@@ -18,7 +18,9 @@ namespace {
 
 /// Keys that decide a base policy and its classifier.
 bool decides_base(const std::string& key) {
-  if (key == "pretrain.from" || key == "pretrain.cache" || key == "pretrain.seed" || key == "pretrain.gate") return false;
+  if (key == "pretrain.from" || key == "pretrain.cache" || key == "pretrain.seed" ||
+      key == "pretrain.gate")
+    return false;
   if (key == "reward_model.squash" || key == "reward_model.format") return false;
   for (const char* section : {"task.", "model.", "pretrain.", "classifier.", "reward_model."})
     if (key.rfind(section, 0) == 0) return true;

@@ -41,8 +41,8 @@ class OutputFolder {
                    ErrorKind::refused, target_.string(),
                    ": holds a run or a repository, which an export does not replace");
     fs::create_directories(work_, failed);
-    MOTLEY_REQUIRE(!failed, ErrorKind::refused, work_.string(), ": cannot be made: ",
-                   failed.message());
+    MOTLEY_REQUIRE(!failed, ErrorKind::refused, work_.string(),
+                   ": cannot be made: ", failed.message());
   }
   ~OutputFolder() {
     std::error_code ignored;
@@ -59,8 +59,8 @@ class OutputFolder {
     const fs::path old = work_.string() + ".old";
     if (fs::exists(target_)) fs::rename(target_, old, failed);
     if (!failed) fs::rename(work_, target_, failed);
-    MOTLEY_REQUIRE(!failed, ErrorKind::io, target_.string(), ": cannot be put in place: ",
-                   failed.message());
+    MOTLEY_REQUIRE(!failed, ErrorKind::io, target_.string(),
+                   ": cannot be put in place: ", failed.message());
     fs::remove_all(old, failed);
     work_.clear();
     sync_directory(target_.has_parent_path() ? target_.parent_path() : fs::path("."));
@@ -101,12 +101,13 @@ int run_export(const CommandLine& line) {
   const std::string what = line.positional[0];
   const std::string to = line.get("to", "");
   const auto known = std::find(kFormats.begin(), kFormats.end(), to);
-  MOTLEY_REQUIRE(known != kFormats.end(), ErrorKind::config, "--to: ",
-                 to.empty() ? "is missing" : concat("unknown format, got \"", to, "\""),
+  MOTLEY_REQUIRE(known != kFormats.end(), ErrorKind::config,
+                 "--to: ", to.empty() ? "is missing" : concat("unknown format, got \"", to, "\""),
                  "; allowed: ", join(kFormats), did_you_mean(to, kFormats));
   const bool file = fs::path(what).extension() == ".safetensors";
-  MOTLEY_REQUIRE(to == "hf" || !file, ErrorKind::input, what, ": a checkpoint holds no log, got --to ",
-                 to, "; allowed: --to hf, or the run itself");
+  MOTLEY_REQUIRE(to == "hf" || !file, ErrorKind::input, what,
+                 ": a checkpoint holds no log, got --to ", to,
+                 "; allowed: --to hf, or the run itself");
   const fs::path otherwise =
       file ? fs::path(fs::path(what).replace_extension("").string() + "-hf")
            : (fs::is_directory(what) ? fs::path(what) : fs::path(what).parent_path()) /
@@ -128,9 +129,8 @@ int run_export(const CommandLine& line) {
     if (to == "tensorboard")
       result["events"] = write_events(reader, folder.path());
     else
-      result["rows"] = export_tables(reader, run,
-                                     static_cast<TableFormat>(known - kFormats.begin() - 1),
-                                     folder.path());
+      result["rows"] = export_tables(
+          reader, run, static_cast<TableFormat>(known - kFormats.begin() - 1), folder.path());
     folder.finish();
     result["committed"] = reader.committed();
     result["status"] = std::string(name_of(reader.status()));

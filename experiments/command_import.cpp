@@ -116,12 +116,11 @@ int run_import(const CommandLine& line) {
     return 0;
   }
   const TransformerConfig& m = policy.model;
-  nlohmann::json result = {{"from", policy.source},       {"sha256", digest_of(policy)},
-                           {"weights", weights_of(policy)}, {"vocab", m.vocab},
-                           {"layers", m.layers},          {"width", m.width},
-                           {"heads", m.heads},            {"kv_heads", m.kv_heads},
-                           {"ff", m.ff},                  {"tied", m.tied},
-                           {"rope_theta", m.rope_theta},  {"norm_eps", m.norm_eps}};
+  nlohmann::json result = {
+      {"from", policy.source}, {"sha256", digest_of(policy)}, {"weights", weights_of(policy)},
+      {"vocab", m.vocab},      {"layers", m.layers},          {"width", m.width},
+      {"heads", m.heads},      {"kv_heads", m.kv_heads},      {"ff", m.ff},
+      {"tied", m.tied},        {"rope_theta", m.rope_theta},  {"norm_eps", m.norm_eps}};
   if (line.has("output")) {
     const fs::path folder(line.get("output", ""));
     MOTLEY_REQUIRE(line.has("overwrite") || list_checkpoints(folder).empty(), ErrorKind::refused,

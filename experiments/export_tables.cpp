@@ -58,8 +58,8 @@ struct GroupTable {
     const std::vector<double> axis =
         scale.empty() ? std::vector<double>{0} : reader.numbers(scale, 0, -1);
     const auto width = static_cast<std::int64_t>(axis.size());
-    const std::int64_t n =
-        std::min(rows - at, std::max<std::int64_t>(1, kTableBlock / std::max<std::int64_t>(1, width)));
+    const std::int64_t n = std::min(
+        rows - at, std::max<std::int64_t>(1, kTableBlock / std::max<std::int64_t>(1, width)));
     std::size_t c = 0;
     for (const std::string& path : outer) {
       for (const double value : reader.numbers(path, at, n))
@@ -87,7 +87,8 @@ void add_step_table(std::vector<Table>& tables, const RunReader& reader, const s
   const std::string group = "/" + name;
   if (!reader.has(group)) return;
   GroupTable table{reader, {group + "/step"}, "", {}, committed_rows(reader, group)};
-  for (const std::string& column : reader.columns(group)) table.outer.push_back(group + "/" + column);
+  for (const std::string& column : reader.columns(group))
+    table.outer.push_back(group + "/" + column);
   tables.push_back(table.make(name));
 }
 

@@ -49,9 +49,8 @@ class ConfigReader {
   }
   double checked(const Json& value, const std::string& key, double low, double high) const {
     if (!value.is_number() || !(value.get<double>() > low && value.get<double>() <= high))
-      refuse(key, "out of range, got ",
-             value.dump(-1, ' ', false, Json::error_handler_t::replace), "; allowed: above ", low,
-             ", at most ", high);
+      refuse(key, "out of range, got ", value.dump(-1, ' ', false, Json::error_handler_t::replace),
+             "; allowed: above ", low, ", at most ", high);
     return value.get<double>();
   }
   bool flag(const std::string& key) const {
@@ -130,8 +129,8 @@ void parse_config_json(const std::string& text, const std::string& where, Policy
     in.refuse("num_key_value_heads", "must divide num_attention_heads = ", m.heads, ", got ",
               m.kv_heads);
   if (const int hd = in.count_or("head_dim", 1, 8192, m.head_dim()); hd != m.head_dim())
-    in.refuse("head_dim", "must be hidden_size / num_attention_heads, got ", hd, "; allowed: ",
-              m.head_dim());
+    in.refuse("head_dim", "must be hidden_size / num_attention_heads, got ", hd,
+              "; allowed: ", m.head_dim());
   if (m.head_dim() % 2 != 0)
     in.refuse("head_dim", "the width of a head must be even, got ", m.head_dim());
   m.max_positions = in.count_or("max_position_embeddings", 1, 1 << 24, 2048);

@@ -70,8 +70,8 @@ Tensor take(std::vector<Tensor>& all, const std::string& name,
                 concat(where, ": tensor ", name, " is missing", did_you_mean(name, names)));
   }
   MOTLEY_REQUIRE(found->dims == dims, ErrorKind::input, where, ": tensor ", name,
-                 " has another shape, got ", dims_text(found->dims), "; allowed: ",
-                 dims_text(dims), " by config.json");
+                 " has another shape, got ", dims_text(found->dims), "; allowed: ", dims_text(dims),
+                 " by config.json");
   Tensor out = Tensor::from_floats(name, dims, finite_floats(*found, where));
   all.erase(found);
   return out;
@@ -121,9 +121,9 @@ std::vector<float> finite_floats(const Tensor& tensor, const std::string& where)
   else if (tensor.type == TensorType::bf16)
     halves([](std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); });
   else
-    throw Error(ErrorKind::input, concat(where, ": tensor ", tensor.name,
-                                         " has an unsupported dtype, got ", spelling(tensor.type),
-                                         "; allowed: F32, F16, BF16"));
+    throw Error(ErrorKind::input,
+                concat(where, ": tensor ", tensor.name, " has an unsupported dtype, got ",
+                       spelling(tensor.type), "; allowed: F32, F16, BF16"));
   const auto bad =
       std::find_if(out.begin(), out.end(), [](float value) { return !std::isfinite(value); });
   MOTLEY_REQUIRE(bad == out.end(), ErrorKind::input, where, ": tensor ", tensor.name, ": element ",

@@ -21,8 +21,7 @@ std::string config_json(const PolicyFile& policy);
 void parse_config_json(const std::string& text, const std::string& where, PolicyFile& policy);
 
 /// tokenizer.json and tokenizer_config.json of a vocabulary of words that are joined by blanks.
-std::string tokenizer_json(const std::vector<std::string>& token,
-                           const std::vector<bool>& special);
+std::string tokenizer_json(const std::vector<std::string>& token, const std::vector<bool>& special);
 std::string tokenizer_config_json(const PolicyFile& policy);
 std::string generation_config_json(const PolicyFile& policy);
 /// Fills policy.token (and the special tokens that config.json leaves open) from a tokenizer.json:

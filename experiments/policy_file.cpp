@@ -75,10 +75,10 @@ void split_arena(const std::vector<float>& arena, const NetLayout& layout, Polic
   for (const TensorSpec& spec : layout.tensors.tensors()) {
     std::vector<std::int64_t> dims = {spec.rows, spec.cols};
     if (!spec.matrix()) dims = {spec.cols};
-    policy.tensors.push_back(Tensor::from_floats(
-        spec.name, dims,
-        std::span(arena).subspan(static_cast<std::size_t>(spec.offset),
-                                 static_cast<std::size_t>(spec.size()))));
+    policy.tensors.push_back(
+        Tensor::from_floats(spec.name, dims,
+                            std::span(arena).subspan(static_cast<std::size_t>(spec.offset),
+                                                     static_cast<std::size_t>(spec.size()))));
   }
 }
 
@@ -120,10 +120,10 @@ PolicyFile from_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
   split_arena(base ? checkpoint.tensor("policy").floats()
                    : policy_of_checkpoint(checkpoint, layout.tensors),
               layout, policy);
-  policy.documents["README.md"] = model_card(
-      base ? concat("base policy of seed ", config.base_seed()) : config.run.name, checkpoint.step,
-      base ? "none: a base policy" : run_digest(path, checkpoint.step),
-      weights_digest(policy.tensors), config);
+  policy.documents["README.md"] =
+      model_card(base ? concat("base policy of seed ", config.base_seed()) : config.run.name,
+                 checkpoint.step, base ? "none: a base policy" : run_digest(path, checkpoint.step),
+                 weights_digest(policy.tensors), config);
   return policy;
 }
 
@@ -142,9 +142,8 @@ PolicyFile read_policy(const fs::path& what) {
                  ": no such run, checkpoint or folder");
   if (!fs::is_directory(what)) return from_checkpoint(what, load_checkpoint(what));
   if (fs::exists(what / "config.json")) return read_hugging_face(what);
-  const fs::path folder = fs::exists(what / "run.h5") || fs::exists(what / "checkpoints")
-                              ? what / "checkpoints"
-                              : what;
+  const fs::path folder =
+      fs::exists(what / "run.h5") || fs::exists(what / "checkpoints") ? what / "checkpoints" : what;
   const auto found = load_newest_checkpoint(folder);
   MOTLEY_REQUIRE(found.has_value(), ErrorKind::input, what.string(),
                  ": no policy in the folder; allowed: a run with a checkpoint, a folder of motley "
@@ -172,7 +171,8 @@ std::string write_imported(const PolicyFile& policy, const fs::path& folder) {
   RunConfig config;
   config.model = policy.model;
   config.pretrain.from = folder.string();
-  std::string ini = "; starts a run from the imported policy: motley train -c base.ini -c this.ini\n";
+  std::string ini =
+      "; starts a run from the imported policy: motley train -c base.ini -c this.ini\n";
   std::string section;
   for (const OptionEntry& entry : list_options(config)) {
     const std::string mine = entry.key.substr(0, entry.key.find('.'));

@@ -19,8 +19,8 @@ struct SpecialTokens {
 };
 
 struct PolicyFile {
-  std::string source;            ///< file or folder that was read, for messages
-  TransformerConfig model;       ///< with vocab and max_positions
+  std::string source;              ///< file or folder that was read, for messages
+  TransformerConfig model;         ///< with vocab and max_positions
   std::vector<std::string> token;  ///< [V] as the tokenizer spells them, "" where it has none
   SpecialTokens special;
   std::vector<Tensor> tensors;  ///< f32, named and shaped as in Hugging Face's Llama

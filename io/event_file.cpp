@@ -20,8 +20,7 @@ constexpr std::array<std::uint32_t, 256> kCrcTable = make_crc_table();
 
 template <class T>
 void append_raw(std::string& out, T value) {
-  for (std::size_t i = 0; i < sizeof(T); ++i)
-    out += static_cast<char>((value >> (8 * i)) & 0xFF);
+  for (std::size_t i = 0; i < sizeof(T); ++i) out += static_cast<char>((value >> (8 * i)) & 0xFF);
 }
 
 /// Protobuf: a field's number and wire type are one varint.

@@ -227,8 +227,7 @@ std::vector<std::int64_t> RunReader::extents(const std::string& dataset) const {
   const std::vector<hsize_t> dims = h5::dims_of(handle);
   std::vector<std::int64_t> out(dims.begin(), dims.end());
   if (state_->cut && !out.empty())
-    out[0] = static_cast<std::int64_t>(
-        h5::rows_in_file(handle, state_->size, state_->at(dataset)));
+    out[0] = static_cast<std::int64_t>(h5::rows_in_file(handle, state_->size, state_->at(dataset)));
   return out;
 }
 

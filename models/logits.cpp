@@ -71,10 +71,10 @@ void token_logits(const Exec& exec, const Net& net, const Weights<Scalar>& weigh
   Kokkos::parallel_for("motley::models::token_logits", tile_policy(exec, workspace.slots), kernel);
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                              \
-  template TileWorkspace<Scalar> make_logits_workspace<Scalar>(const Net&, int, int, int);      \
-  template void token_logits<Scalar>(const Exec&, const Net&, const Weights<Scalar>&,           \
-                                     const TileWorkspace<Scalar>&, const ConstView3<int>&,      \
+#define MOTLEY_INSTANTIATE(Scalar)                                                         \
+  template TileWorkspace<Scalar> make_logits_workspace<Scalar>(const Net&, int, int, int); \
+  template void token_logits<Scalar>(const Exec&, const Net&, const Weights<Scalar>&,      \
+                                     const TileWorkspace<Scalar>&, const ConstView3<int>&, \
                                      const ConstView2<int>&, const View4<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
