@@ -6,6 +6,7 @@
 
 #include "core/base/error.hpp"
 #include "experiments/options.hpp"
+#include "experiments/policy_file.hpp"
 #include "experiments/pretrain.hpp"
 #include "io/checkpoint.hpp"
 #include "io/digest.hpp"
@@ -17,7 +18,9 @@ namespace {
 
 /// Keys that decide a base policy and its classifier.
 bool decides_base(const std::string& key) {
-  if (key == "pretrain.cache" || key == "pretrain.seed" || key == "pretrain.gate") return false;
+  if (key == "pretrain.from" || key == "pretrain.cache" || key == "pretrain.seed" ||
+      key == "pretrain.gate")
+    return false;
   if (key == "reward_model.squash" || key == "reward_model.format") return false;
   for (const char* section : {"task.", "model.", "pretrain.", "classifier.", "reward_model."})
     if (key.rfind(section, 0) == 0) return true;
@@ -115,6 +118,9 @@ std::string base_key(const RunConfig& config) {
   std::string text = concat("base_seed=", config.base_seed(), "\n");
   for (const OptionEntry& entry : list_options(config))
     if (decides_base(entry.key)) text += entry.key + "=" + entry.text + "\n";
+  // What stands there, not where it stands.
+  if (!config.pretrain.from.empty())
+    text += "pretrain.from=" + digest_of(read_policy(config.pretrain.from)) + "\n";
   return hex(sha256(text));
 }
 

@@ -23,7 +23,7 @@ struct Command {
 };
 
 extern const Command kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect, kDigest,
-    kPartition, kReshape, kReplay;
+    kPartition, kReshape, kReplay, kImport, kExport;
 
 /// Finds the subcommand, parses its flags, runs it between Kokkos' start and stop.
 /// \return the exit code of contract 2.1; prints one line per fault on stderr

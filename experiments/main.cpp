@@ -6,5 +6,5 @@ int main(int argc, char** argv) {
   // A new subcommand adds one line here.
   return run_cli(argc, argv,
                  {&kPretrain, &kTrain, &kEval, &kSweep, &kCompare, &kInspect, &kDigest, &kPartition,
-                  &kReshape, &kReplay, &kStatus, &kConfig, &kInfo});
+                  &kReshape, &kReplay, &kImport, &kExport, &kStatus, &kConfig, &kInfo});
 }

@@ -6,6 +6,7 @@
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/pair_training.hpp"
+#include "experiments/policy_file.hpp"
 #include "experiments/reward_training.hpp"
 #include "models/adamw.hpp"
 #include "models/rollout.hpp"
@@ -64,11 +65,15 @@ class Pretrainer {
   }
 
   std::vector<BasePolicy> run() {
-    init_weights(exec_, layout_, ConstView1<std::uint64_t>(seeds_),
-                 static_cast<std::uint32_t>(Stream::init), weights_.params);
-    pack_weights(exec_, layout_.net, weights_);
-    skill_stage();
-    if (forced()) {
+    if (first_.pretrain.from.empty()) {
+      init_weights(exec_, layout_, ConstView1<std::uint64_t>(seeds_),
+                   static_cast<std::uint32_t>(Stream::init), weights_.params);
+      pack_weights(exec_, layout_.net, weights_);
+      skill_stage();
+    } else {
+      take_given();
+    }
+    if (forced() && first_.pretrain.from.empty()) {
       const double prior = first_.task.rare_prior;
       // Two steps down to a very rare prior, as science would have it: the habit first, then its
       // depth.
@@ -110,6 +115,31 @@ class Pretrainer {
     pack_weights(exec_, layout_.net, weights_);
   }
 
+  /// The policy of pretrain.from in every replica, and what the gate says of it.
+  void take_given() {
+    const std::vector<float> policy = adapted_policy(read_policy(first_.pretrain.from), first_,
+                                                     task_->vocabulary().token, layout_);
+    const auto host = Kokkos::create_mirror(weights_.params);
+    for (int r = 0; r < R_; ++r) std::copy(policy.begin(), policy.end(), &host(r, 0));
+    Kokkos::deep_copy(weights_.params, host);
+    pack_weights(exec_, layout_.net, weights_);
+    Kokkos::deep_copy(active_, 1);
+    measure_skill(std::vector<int>(configs_.size(), 1));
+    for (int r = 0; r < R_; ++r) {
+      BaseReport& report = reports_[static_cast<std::size_t>(r)];
+      report.passed = passes(report.skill, r);
+      report.forced_base = report.forced_skill;
+    }
+    say_(concat("pretrain: took the policy of ", first_.pretrain.from, ", skill ",
+                std::round(reports_.front().skill * 1000) / 1000));
+  }
+
+  /// Is a skill between the replica's lowest and the task's upper bound?
+  bool passes(double skill, int r) const {
+    return skill >= lowest_skill(configs_[static_cast<std::size_t>(r)], *task_) &&
+           skill <= task_->gate().high;
+  }
+
   /// Until every replica has passed the gate or the steps are spent. A replica that has passed is
   /// left alone, so the others cannot change it.
   void skill_stage() {
@@ -134,7 +164,7 @@ class Pretrainer {
           report.skill_steps = done;
           report.skill_loss = loss(r);
           const double low = lowest_skill(configs_[static_cast<std::size_t>(r)], *task_);
-          report.passed = report.skill >= low && report.skill <= task_->gate().high;
+          report.passed = passes(report.skill, r);
           if (report.skill >= low) active[static_cast<std::size_t>(r)] = 0;
         }
         passed += report.passed ? 1 : 0;

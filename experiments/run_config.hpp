@@ -50,6 +50,7 @@ struct EnumNames<Gate> {
 };
 
 struct PretrainConfig {
+  std::string from;
   std::int64_t seed = -1;
   int steps = 1500;
   int batch = 192;
@@ -64,6 +65,8 @@ struct PretrainConfig {
 };
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, PretrainConfig> {
+  v("pretrain.from", c.from, any_value, "1",
+    "policy to start from instead of pretraining one: a folder of motley import or of Hugging Face, a run or a checkpoint; empty = none");
   v("pretrain.seed", c.seed, between(-1, 9.2e18), "1",
     "seed of the base policy, its classifier and the prompt pool; -1 = run.seed");
   v("pretrain.steps", c.steps, between(0, 1e7), "1",

@@ -221,6 +221,32 @@ std::vector<double> RunReader::column(const std::string& name, const std::string
   return state_->read<double>(group + '/' + name, 0, live ? -1 : committed());
 }
 
+bool RunReader::has(const std::string& path) const {
+  return state_->has(path);
+}
+
+std::vector<std::int64_t> RunReader::extents(const std::string& dataset) const {
+  const Handle handle = state_->open(dataset);
+  const std::vector<hsize_t> dims = h5::dims_of(handle);
+  std::vector<std::int64_t> out(dims.begin(), dims.end());
+  if (state_->cut && !out.empty())
+    out[0] = static_cast<std::int64_t>(h5::rows_in_file(handle, state_->size, state_->at(dataset)));
+  return out;
+}
+
+std::vector<double> RunReader::numbers(const std::string& dataset, std::int64_t first,
+                                       std::int64_t count) const {
+  return state_->read<double>(dataset, first, count);
+}
+
+std::string RunReader::type(const std::string& dataset) const {
+  return std::string(h5::name_of(h5::type_of(state_->open(dataset), state_->at(dataset))));
+}
+
+std::string RunReader::attribute(const std::string& dataset, const std::string& name) const {
+  return h5::read_text_attribute(state_->open(dataset), name, state_->at(dataset));
+}
+
 bool RunReader::has_eval() const {
   return state_->has("/eval");
 }

@@ -64,6 +64,17 @@ class RunReader {
   std::vector<double> column(const std::string& name, const std::string& group = "/metrics",
                              bool live = false) const;
 
+  bool has(const std::string& path) const;
+  /// Extents of a dataset, the rows that lie in the file first. \throws Error(input)
+  std::vector<std::int64_t> extents(const std::string& dataset) const;
+  /// Elements of rows [first, first + count) of a dataset of numbers, row-major.
+  std::vector<double> numbers(const std::string& dataset, std::int64_t first,
+                              std::int64_t count) const;
+  /// Element type of a dataset, as docs/schema.md spells it: "i8", "f4", "text", ...
+  std::string type(const std::string& dataset) const;
+  /// A text attribute of a dataset; "" when it has none.
+  std::string attribute(const std::string& dataset, const std::string& name) const;
+
   bool has_eval() const;
   EvalTable eval() const;  ///< \throws Error(input) when the file has none
 
