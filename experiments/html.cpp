@@ -1,5 +1,6 @@
 #include "experiments/html.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -28,8 +29,11 @@ std::size_t sequence_at(std::string_view text, std::size_t at) {
   return length;
 }
 
-std::string with_minus(const char* text) {
-  return text[0] == '-' ? "−" + std::string(text + 1) : text;
+/// With a true minus sign; what was rounded to nothing has no sign.
+std::string with_minus(const std::string& text) {
+  if (text.find_first_of("123456789") == std::string::npos && text.find_first_of("+-") == 0)
+    return text.substr(1);
+  return text[0] == '-' ? "−" + text.substr(1) : text;
 }
 
 }  // namespace
@@ -84,15 +88,22 @@ std::string short_number(double value) {
 }
 
 std::string html_table(const std::vector<std::string>& head,
-                       const std::vector<std::vector<std::string>>& rows, std::string_view label) {
+                       const std::vector<std::vector<std::string>>& rows, std::string_view label,
+                       const std::vector<std::size_t>& text_columns) {
+  const auto cell_tag = [&](std::size_t i) {
+    const bool text = std::find(text_columns.begin(), text_columns.end(), i) != text_columns.end();
+    return text ? std::string(" class=\"text\">") : std::string(">");
+  };
   std::string out = "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"" +
                     html(label) + "\"><table><thead><tr>";
-  for (const std::string& cell : head) out += "<th scope=\"col\">" + cell + "</th>";
+  for (std::size_t i = 0; i < head.size(); ++i)
+    out += "<th scope=\"col\"" + cell_tag(i) + head[i] + "</th>";
   out += "</tr></thead><tbody>\n";
   for (const auto& row : rows) {
     out += "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i)
-      out += i == 0 ? "<th scope=\"row\">" + row[i] + "</th>" : "<td>" + row[i] + "</td>";
+      out +=
+          i == 0 ? "<th scope=\"row\">" + row[i] + "</th>" : "<td" + cell_tag(i) + row[i] + "</td>";
     out += "</tr>\n";
   }
   return out + "</tbody></table></div>\n";

@@ -20,9 +20,12 @@ std::string signed_text(double value, int digits);
 std::string short_number(double value);
 
 /// Cells are HTML already; the first of a row is its heading. Scrolls sideways where it is too
-/// wide. \param label what the table holds, for those who do not see it
+/// wide.
+/// \param label what the table holds, for those who do not see it
+/// \param text_columns columns of text: left-aligned, may wrap; the others hold numbers
 std::string html_table(const std::vector<std::string>& head,
-                       const std::vector<std::vector<std::string>>& rows, std::string_view label);
+                       const std::vector<std::vector<std::string>>& rows, std::string_view label,
+                       const std::vector<std::size_t>& text_columns = {});
 
 /// A folded block. `content` is HTML.
 std::string html_fold(std::string_view summary, const std::string& content);

@@ -1,6 +1,7 @@
 #include "experiments/plot.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "experiments/html.hpp"
 #include "experiments/plot_canvas.hpp"
@@ -84,6 +85,60 @@ void draw_labels(Canvas& c, const std::vector<PlotSeries>& series) {
   }
 }
 
+struct Box {
+  double x0, y0, x1, y1;
+  bool hits(const Box& b) const { return x0 < b.x1 && b.x0 < x1 && y0 < b.y1 && b.y0 < y1; }
+};
+
+/// What is drawn, as little boxes: points, and lines every few pixels.
+std::vector<Box> drawn_boxes(const Canvas& c, const std::vector<PlotSeries>& series) {
+  std::vector<Box> out;
+  const auto add = [&](double x, double y, double r) {
+    out.push_back({x - r, y - r, x + r, y + r});
+  };
+  for (const PlotSeries& s : series)
+    for (std::size_t i = 0; i < s.x.size(); ++i) {
+      const double x = c.x(s.x[i]), y = c.y(s.y[i]);
+      add(x, y, s.radius + 0.5);
+      if (!s.line || i == 0) continue;
+      const double x0 = c.x(s.x[i - 1]), y0 = c.y(s.y[i - 1]);
+      const int n = static_cast<int>(std::hypot(x - x0, y - y0) / 4);
+      for (int k = 1; k < n; ++k) add(x0 + (x - x0) * k / n, y0 + (y - y0) * k / n, 1);
+    }
+  return out;
+}
+
+/// Names beside the last points, where the least is drawn: right, left, above, below or askew.
+void draw_near_labels(Canvas& c, const std::vector<PlotSeries>& series) {
+  const std::vector<Box> drawn = drawn_boxes(c, series);
+  std::vector<Box> taken;
+  for (const PlotSeries& s : series) {
+    if (!s.label) continue;
+    const std::string name = shortened(s.name, kLabelLength);
+    const double x = c.x(s.x.back()), y = c.y(s.y.back()), w = text_width(name), d = s.radius + 3;
+    const Box places[] = {
+        {x + d, y - 6, x + d + w, y + 6},          {x - d - w, y - 6, x - d, y + 6},
+        {x - w / 2, y - d - 12, x + w / 2, y - d}, {x - w / 2, y + d, x + w / 2, y + d + 12},
+        {x + 2, y - d - 12, x + 2 + w, y - d},     {x - 2 - w, y - d - 12, x - 2, y - d},
+        {x + 2, y + d, x + 2 + w, y + d + 12},     {x - 2 - w, y + d, x - 2, y + d + 12}};
+    Box best = places[0];
+    double least = HUGE_VAL;
+    for (const Box& place : places) {
+      double cost = 0;
+      for (const Box& box : taken) cost += box.hits(place) ? 100 : 0;
+      for (const Box& box : drawn) cost += box.hits(place) ? 1 : 0;
+      if (place.x0 < c.x0() || place.x1 > c.x1() + c.right) cost += 200;
+      if (place.y0 < c.y1() || place.y1 > c.y0()) cost += 50;
+      if (cost >= least) continue;
+      least = cost;
+      best = place;
+    }
+    taken.push_back(best);
+    c.out += open_group(s.color, s.name) + "<text class=\"name halo\" x=\"" + px(best.x0) +
+             "\" y=\"" + px(best.y0 + 9.8) + "\">" + html(name) + "</text></g>\n";
+  }
+}
+
 std::vector<double> all_of(const std::vector<PlotSeries>& series, bool x) {
   std::vector<double> out;
   for (const PlotSeries& s : series)
@@ -101,7 +156,8 @@ std::string color_class(int color) {
 std::string xy_plot(const PlotFrame& frame, const std::vector<PlotSeries>& series) {
   double label = 0;
   for (const PlotSeries& s : series)
-    if (s.label) label = std::max(label, text_width(shortened(s.name, kLabelLength)) + 12);
+    if (s.label && !frame.near_labels)
+      label = std::max(label, text_width(shortened(s.name, kLabelLength)) + 12);
   Canvas c = open_canvas(frame, limits_of(frame.x, all_of(series, true)),
                          limits_of(frame.y, all_of(series, false)), std::max(12.0, label), 44);
   for (const bool bands : {true, false})
@@ -119,7 +175,10 @@ std::string xy_plot(const PlotFrame& frame, const std::vector<PlotSeries>& serie
       }
       c.out += "</g>\n";
     }
-  draw_labels(c, series);
+  if (frame.near_labels)
+    draw_near_labels(c, series);
+  else
+    draw_labels(c, series);
   return close_canvas(c);
 }
 

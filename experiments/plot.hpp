@@ -28,6 +28,7 @@ struct PlotFrame {
   std::string summary;  ///< what one sees, for those who do not
   PlotAxis x, y;
   double width = 460, height = 262;
+  bool near_labels = false;  ///< names beside the last points instead of in a column at the right
 };
 
 /// Points in the order of x. A NaN breaks the line.

@@ -97,6 +97,7 @@ void add_plane(ReportPage& page, const Report& report) {
     frame.summary = "Paths of the arms from the base policy to their last evaluation.";
     frame.x.title = title;
     frame.height = 320;
+    frame.near_labels = true;
     plots += xy_plot(frame, series);
   }
   if (plots.empty()) {
@@ -216,7 +217,7 @@ void add_entropy(ReportPage& page, const Report& report) {
       html_table({"arm", "runs", "a", "b", "ceiling b − a", "R²"}, table, "Entropy law"),
       "R = b − a exp(H), least squares over all updates of a run" +
           std::string(report.seeds() < 2 ? "."
-                                         : "; mean over seeds with its 95 % bootstrap interval."));
+                                         : "; mean over seeds with its 95 % bootstrap interval."));
 }
 
 }  // namespace motley

@@ -68,16 +68,14 @@ int metric_index(const Comparison& c, const std::string& prefix) {
 std::string reading(const Comparison& c, std::size_t a) {
   const int pass = metric_index(c, "eval.pass_at_");
   const int kinds = metric_index(c, "eval.num_distinct_correct");
+  const char* const words[] = {"higher", "lower", "undecided"};
   std::vector<std::string> parts;
-  const char* const right[] = {"right more often", "right less often", "accuracy undecided"};
-  const char* const variety[] = {"more kinds of right answers", "fewer kinds of right answers",
-                                 "variety undecided"};
-  if (pass >= 0)
-    parts.emplace_back(right[static_cast<int>(sign_of(c.pair[a][static_cast<std::size_t>(pass)]))]);
-  if (kinds >= 0)
-    parts.emplace_back(
-        variety[static_cast<int>(sign_of(c.pair[a][static_cast<std::size_t>(kinds)]))]);
-  return join(parts, "; ");
+  for (const auto& [metric, what] : {std::make_pair(pass, "accuracy"), {kinds, "variety"}})
+    if (metric >= 0)
+      parts.push_back(
+          concat(what, " ",
+                 words[static_cast<int>(sign_of(c.pair[a][static_cast<std::size_t>(metric)]))]));
+  return join(parts, "<br/>");
 }
 
 std::string means_table(const Report& report) {
@@ -106,18 +104,18 @@ std::string means_table(const Report& report) {
 
 std::string differences_table(const Report& report) {
   const Comparison& c = *report.comparison;
-  std::vector<std::string> head = {"arm", "<span class=\"text\">reads as</span>"};
+  std::vector<std::string> head = {"arm", "reads as"};
   for (const std::string& metric : c.metrics)
     if (!is_base(metric)) head.push_back(title_of(metric));
   Rows rows;
   for (const ReportArm& arm : report.arms) {
     const std::size_t a = arm_of(c, arm.name);
     if (a == c.arms.size() || a == c.baseline) continue;
-    rows.push_back({arm_cell(arm), html(reading(c, a))});
+    rows.push_back({arm_cell(arm), "<span class=\"short\">" + reading(c, a) + "</span>"});
     for (std::size_t m = 0; m < c.metrics.size(); ++m)
       if (!is_base(c.metrics[m])) rows.back().push_back(difference_cell(c.pair[a][m]));
   }
-  return html_table(head, rows, "Paired differences to the baseline");
+  return html_table(head, rows, "Paired differences to the baseline", {1});
 }
 
 /// Every figure of one metric, folded.
@@ -145,10 +143,10 @@ std::string metric_fold(const Report& report, std::size_t m) {
     row.push_back(short_number(d.p_holm));
     row.push_back(std::isfinite(d.seeds_needed) ? number_text(d.seeds_needed, 0) : "–");
   }
-  return html_fold(metric_title(c.metrics[m]) + ": every figure",
-                   html_table({"arm", "seeds", "mean", "Student’s t", "IQM", "paired difference",
-                               "P(better)", "p", "p (Holm)", "seeds needed"},
-                              rows, metric_title(c.metrics[m])));
+  return "<h3>" + title_of(c.metrics[m]) + "</h3>\n" +
+         html_table({"arm", "seeds", "mean", "Student’s t", "IQM", "paired difference", "P(better)",
+                     "p", "p (Holm)", "seeds needed"},
+                    rows, metric_title(c.metrics[m]));
 }
 
 std::string forest(const Report& report) {
@@ -174,7 +172,7 @@ std::string forest(const Report& report) {
     }
     PlotFrame frame;
     frame.title = metric_title(c.metrics[m]);
-    frame.summary = "Difference of every arm to the baseline with its 95 % interval.";
+    frame.summary = "Difference of every arm to the baseline with its 95 % interval.";
     frame.x.title = "difference to " + c.arms[c.baseline].name;
     out += interval_plot(frame, rows, 0);
   }
@@ -198,9 +196,35 @@ std::string power_hint(const Comparison& c) {
                 " paired seeds per arm, going by the spread seen here.");
 }
 
+/// How many arms are above, below and undecided on the page's two questions.
+std::string summary_line(const Comparison& c) {
+  std::string out;
+  const std::pair<int, const char*> questions[] = {
+      {metric_index(c, "eval.pass_at_"), "accuracy"},
+      {metric_index(c, "eval.num_distinct_correct"), "kinds of right answers"}};
+  for (const auto& [metric, what] : questions) {
+    if (metric < 0) continue;
+    int n[3] = {0, 0, 0};
+    for (std::size_t a = 0; a < c.arms.size(); ++a)
+      if (a != c.baseline)
+        ++n[static_cast<int>(sign_of(c.pair[a][static_cast<std::size_t>(metric)]))];
+    const int all = n[0] + n[1] + n[2];
+    out += concat(out.empty() ? "In " : " In ", what, " (",
+                  metric_title(c.metrics[static_cast<std::size_t>(metric)]), ") ", n[0], " of ",
+                  all, all == 1 ? " arm lies" : " arms lie", " above ", c.arms[c.baseline].name,
+                  ", ", n[1], " below, ", n[2], " undecided.");
+  }
+  const std::size_t seeds = fewest_pairs(c);
+  if (seeds < kEnoughSeeds)
+    out += concat(" With ", seeds, seeds == 1 ? " seed" : " seeds",
+                  " this is a demonstration, not evidence.");
+  return out;
+}
+
 void add_comparison(ReportPage& page, const Report& report) {
   const Comparison& c = *report.comparison;
   const std::string& baseline = c.arms[c.baseline].name;
+  page.text("<p class=\"lead\">" + html(summary_line(c)) + "</p>\n");
   std::string list = "<ul class=\"findings\">";
   std::istringstream lines(comparison_verdict(c));
   for (std::string line; std::getline(lines, line);) list += "<li>" + html(line) + "</li>\n";
@@ -215,13 +239,15 @@ void add_comparison(ReportPage& page, const Report& report) {
   page.text(list + "</ul>\n");
   std::string folds;
   for (std::size_t m = 0; m < c.metrics.size(); ++m) folds += metric_fold(report, m);
-  page.table(differences_table(report),
-             "Paired differences to " + html(baseline) +
-                 " with 95 % bootstrap intervals over seeds. ▲ the whole interval lies above 0, ▼ "
-                 "below it; no mark: undecided.",
-             folds);
+  page.table(
+      differences_table(report),
+      "Paired differences to " + html(baseline) +
+          " with 95 % bootstrap intervals over seeds. ▲ the whole interval lies above 0, ▼ "
+          "below it; no mark: undecided. Accuracy is pass@k at the smallest k, variety the "
+          "number of distinct correct classes.",
+      html_fold("Every figure: means, IQM, Student’s t, P(better), p, Holm, seeds needed", folds));
   page.figure(forest(report),
-              "The same differences: dot = mean over seeds, bar = 95 % interval. A bar that "
+              "The same differences: dot = mean over seeds, bar = 95 % interval. A bar that "
               "crosses the dashed line is undecided.",
               "");
 }
@@ -284,7 +310,7 @@ void add_findings(ReportPage& page, const Report& report) {
   if (paired) add_comparison(page, report);
   if (report.comparison && !report.single())
     page.table(means_table(report),
-               "Means over seeds with 95 % bootstrap intervals, on prompts that training never "
+               "Means over seeds with 95 % bootstrap intervals, on prompts that training never "
                "sees; the base policy before training for comparison. Token entropy is the mean "
                "of the last tenth of training.");
   else

@@ -58,21 +58,15 @@ std::string group_table(const Report& report, const RunReader& reader, const Rol
                                                          : "open") +
                         "\">" + signed_text(s.advantage[i], 2) + "</span>"});
   }
-  std::string table = html_table(
-      {"cluster", "completion", "quality", "diversity", "reward", "advantage"}, rows, label);
-  // The completion is text, the rest numbers.
-  const std::string cell = "</span></th><td>";
-  for (std::size_t at = table.find(cell); at != std::string::npos; at = table.find(cell, at + 1))
-    table.replace(at + cell.size() - 4, 4, "<td class=\"text\">");
-  const std::string head = "<th scope=\"col\">completion";
-  table.replace(table.find(head), head.size(), "<th scope=\"col\" class=\"text\">completion");
-  return table;
+  return html_table({"cluster", "completion", "quality", "diversity", "reward", "advantage"}, rows,
+                    label, {1});
 }
 
 }  // namespace
 
 void add_groups(ReportPage& page, const Report& report, const std::vector<LeadRun>& leads,
                 const FollowedPrompt& prompt) {
+  page.text("<h3>The same prompt at the start and at the end</h3>\n");
   std::string out = "<div class=\"groups\">\n";
   for (std::size_t l = 0; l < std::min<std::size_t>(2, leads.size()); ++l) {
     const LeadRun& lead = leads[l];
@@ -108,21 +102,26 @@ void add_groups(ReportPage& page, const Report& report, const std::vector<LeadRu
 
 namespace {
 
-/// Mean advantage by cluster size of the right or the wrong completions of a run, in units of the
-/// deviation of the run's advantages.
+/// Mean advantage by cluster size of the right or the wrong completions of a run, over the groups
+/// that have advantages other than 0, in units of the root mean square of their advantages.
 Track advantage_track(const Report& report, const RolloutColumns& c, bool right) {
-  double squares = 0, sum = 0;
+  double squares = 0, count = 0;
   std::map<int, std::pair<double, double>> by_size;
-  for (std::size_t i = 0; i < c.advantage.size(); ++i) {
-    sum += c.advantage[i];
-    squares += c.advantage[i] * c.advantage[i];
-    if (is_right(report, c, i) != right || c.cluster[i] < 0) continue;
-    auto& [total, n] = by_size[static_cast<int>(c.cluster_size[i])];
-    total += c.advantage[i];
-    n += 1;
+  for (std::size_t group = 0; group < c.prompt_id.size(); ++group) {
+    const auto first = c.advantage.begin() + static_cast<std::ptrdiff_t>(group * c.G);
+    if (std::all_of(first, first + static_cast<std::ptrdiff_t>(c.G),
+                    [](double a) { return a == 0; }))
+      continue;
+    for (std::size_t i = group * c.G; i < (group + 1) * c.G; ++i) {
+      squares += c.advantage[i] * c.advantage[i];
+      count += 1;
+      if (is_right(report, c, i) != right || c.cluster[i] < 0) continue;
+      auto& [total, n] = by_size[static_cast<int>(c.cluster_size[i])];
+      total += c.advantage[i];
+      n += 1;
+    }
   }
-  const auto count = static_cast<double>(std::max<std::size_t>(1, c.advantage.size()));
-  const double deviation = std::sqrt(std::max(0.0, squares / count - sum * sum / count / count));
+  const double deviation = count > 0 ? std::sqrt(squares / count) : 0;
   Track out;
   if (!(deviation > 0)) return out;
   for (const auto& [size, total] : by_size)
@@ -167,8 +166,8 @@ void add_advantages(ReportPage& page, const Report& report) {
   for (const bool right : {true, false}) {
     if (series[right ? 1 : 0].empty()) continue;
     PlotFrame frame;
-    frame.title = right ? "Mean advantage of right completions, in deviations"
-                        : "Mean advantage of wrong completions, in deviations";
+    frame.title =
+        right ? "Mean advantage of right completions" : "Mean advantage of wrong completions";
     frame.summary = "Advantage against the size of the completion's cluster.";
     frame.x.title = "size of the completion’s cluster";
     frame.x.low = 1;
@@ -181,11 +180,12 @@ void add_advantages(ReportPage& page, const Report& report) {
     page.missing("Every advantage in the files is 0: nothing to plot against cluster size.");
     return;
   }
+  page.text("<h3>Who is rewarded</h3>\n");
   page.figure(plots,
-              std::string("Who is rewarded: the mean advantage of a completion against the size "
-                          "of the cluster it fell in, over all updates, in units of the "
-                          "deviation of the run’s advantages") +
-                  (report.seeds() < 2 ? "" : " (band: 95 % bootstrap interval over seeds)") +
+              std::string("The mean advantage of a completion against the size "
+                          "of the cluster it fell in, over all groups with a signal, in units "
+                          "of the root mean square of the run’s advantages there") +
+                  (report.seeds() < 2 ? "" : " (band: 95 % bootstrap interval over seeds)") +
                   ". A line that falls among right completions pays rare right meanings more "
                   "than common ones: that is what rewarding diversity means.",
               html_text_fold("Numbers (CSV)", csv(rows)));

@@ -87,14 +87,12 @@ std::string arms_table(const Report& report) {
     if (&arm == &report.arms.front()) name += " <small>(baseline)</small>";
     rows.push_back({name, html(arm_text(report, arm)), std::to_string(arm.runs.size())});
   }
-  return "<div class=\"left wrap\">" +
-         html_table({"arm", "<span class=\"text\">what it is</span>", "runs"}, rows, "Arms") +
-         "</div>";
+  return html_table({"arm", "what it is", "runs"}, rows, "Arms", {1});
 }
 
 std::string dates(const Report& report) {
   std::set<std::string> all;
-  for (const ReportRun& run : report.runs) all.insert(fact(run, "created_utc"));
+  for (const ReportRun& run : report.runs) all.insert(fact(run, "created_utc").substr(0, 10));
   all.erase("");
   if (all.empty()) return "";
   return *all.begin() == *all.rbegin() ? *all.begin() : *all.begin() + " to " + *all.rbegin();
@@ -171,9 +169,9 @@ void add_glossary(ReportPage& page) {
        "mean uncertainty about the next token, in nats; it falls as the policy "
        "commits itself"},
       {"IQM", "interquartile mean: the mean of the middle half of the seeds"},
-      {"95 % interval",
+      {"95 % interval",
        "percentile bootstrap: the seeds are drawn again with replacement, and the "
-       "middle 95 % of the results are kept"},
+       "middle 95 % of the results are kept"},
       {"paired difference",
        "arm minus baseline on the same seed: same base policy, prompts and "
        "random draws"},

@@ -117,7 +117,7 @@ void add_learning(ReportPage& page, const Report& report) {
   const std::int64_t width = bin_width(report);
   std::string caption = report.seeds() < 2 ? "One run, no intervals. "
                                            : concat("Line: interquartile mean ", over_seeds(report),
-                                                    "; band: its 95 % bootstrap interval (",
+                                                    "; band: its 95 % bootstrap interval (",
                                                     kCurveReps, " resamples). ");
   if (width > 1) caption += concat("Training curves average ", width, " updates a point. ");
   caption +=
@@ -168,7 +168,7 @@ void add_draws(ReportPage& page, const Report& report) {
               concat("Last evaluation, held-out prompts. ",
                      report.seeds() < 2 ? std::string("One run, no intervals.")
                                         : concat("Mean ", over_seeds(report),
-                                                 " with its 95 % bootstrap interval."),
+                                                 " with its 95 % bootstrap interval."),
                      " Estimates are unbiased from all samples of a prompt. Curves that cross say "
                      "that the arm with the better single answer has fewer ways left."),
               curves_csv(rows, "k", "mean"));

@@ -168,7 +168,7 @@ std::string versions_table(const Report& report) {
         values.insert(found->second);
     if (!values.empty()) rows.push_back({key, html(join(values, "; "))});
   }
-  return "<div class=\"left wrap\">" + html_table({"what", "value"}, rows, "Versions") + "</div>";
+  return html_table({"what", "value"}, rows, "Versions", {1});
 }
 
 }  // namespace
@@ -215,8 +215,8 @@ void add_reproduce(ReportPage& page, const Report& report) {
                                       shell_word("again/" + run.folder))) +
                           "</code>"});
     }
-  const std::string table = html_table(
-      {"arm", "seed", "status", "digest", "<span class=\"text\">command</span>"}, rows, "Runs");
+  const std::string table =
+      html_table({"arm", "seed", "status", "digest", "command"}, rows, "Runs", {4});
   std::string digests;
   for (const ReportRun& run : report.runs)
     if (!run.digest.empty()) digests += run.digest + "  " + run.folder + "\n";

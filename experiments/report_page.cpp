@@ -121,6 +121,7 @@ svg text{font-size:11px;fill:var(--soft);font-variant-numeric:tabular-nums}
 svg .ptitle{font-size:12.5px;font-weight:600;fill:var(--ink)}
 svg .row{fill:var(--ink)}
 svg .name{fill:var(--c);font-weight:500}
+svg .halo{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}
 .axis path{stroke:var(--faint);fill:none;shape-rendering:crispEdges}
 .axis .base{stroke:var(--kn)}
 .line{fill:none;stroke:var(--c);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
@@ -128,7 +129,7 @@ svg .name{fill:var(--c);font-weight:500}
 .band{fill:var(--c);opacity:.13}
 .dot{fill:var(--c)}.ring{fill:var(--bg);stroke:var(--c);stroke-width:1.6}
 .faintdots .dot{opacity:.35}
-.lead-line,.lead path,path.lead{fill:none;stroke:var(--c);stroke-width:.8;opacity:.55}
+path.lead{fill:none;stroke:var(--c);stroke-width:.8;opacity:.55}
 .area,.bar{fill:var(--c);stroke:var(--bg);stroke-width:.7}
 .pale{opacity:.38}
 .whisker{stroke:var(--c);stroke-width:2.4;stroke-linecap:round}
@@ -140,14 +141,13 @@ svg .name{fill:var(--c);font-weight:500}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.3em 0}
 th,td{padding:.34em .8em;text-align:right;border-bottom:1px solid var(--faint);vertical-align:top;white-space:nowrap}
-th:first-child,td.text,th.text{text-align:left;padding-left:0}
+th:first-child,td.text,th.text{text-align:left}th:first-child{padding-left:0}td.text{white-space:normal}
 td:last-child,th:last-child{padding-right:0}
 thead th{color:var(--soft);font-weight:500;vertical-align:bottom;border-bottom:1px solid var(--kn)}
 tbody th{font-weight:500}
 td small{display:block;color:var(--soft);font-size:.82em}
 .up{color:var(--up);font-weight:600}.down{color:var(--down);font-weight:600}.open{color:var(--soft)}
-.left td{text-align:left}
-.wrap td{white-space:normal}
+.short{white-space:nowrap}
 .missing,.note{border-left:3px solid var(--kn);background:var(--panel);padding:.6em 1em;margin:1em 0}
 .findings{padding-left:1.1em}
 details{margin:.5em 0}summary{cursor:pointer;color:var(--link);font-size:.9rem}
@@ -157,7 +157,7 @@ pre{background:var(--panel);padding:.8em 1em;overflow:auto;max-height:26em;margi
 .group h4{margin:0 0 .3em;font-size:.92rem;font-weight:600}
 .group table{font-size:.82rem;width:100%}
 .group th,.group td{padding:.28em .5em}
-.group td.text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:normal;width:40%}
+.group td.text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;width:40%}
 .chip{display:inline-block;min-width:1.6em;text-align:center;border-left:5px solid var(--c);padding-left:.45em}
 .copy{font:inherit;font-size:.8rem;color:var(--link);background:none;border:1px solid var(--faint);border-radius:4px;
 padding:.1em .6em;cursor:pointer;margin:.3em 0}

@@ -20,6 +20,18 @@ std::string class_text(const Report& report, int id) {
   return report.task ? report.task->class_name(id) : "class " + std::to_string(id);
 }
 
+/// The colour of its family in the figure of strategies where every class shown has its own, else
+/// by order.
+int class_color(const Report& report, const std::vector<int>& order, std::size_t shown,
+                std::size_t k) {
+  std::set<int> families;
+  for (std::size_t i = 0; i < shown && report.task; ++i)
+    families.insert(order[i] < 0 ? -1 : report.task->family_of(order[i]));
+  const bool own = report.task && report.task->families().size() > 1 && families.size() == shown &&
+                   families.count(-1) == 0;
+  return 1 + (own ? report.task->family_of(order[k]) : static_cast<int>(k));
+}
+
 /// Families of right answers from 0, then wrong, then malformed.
 std::vector<std::string> strategy_names(const Report& report) {
   std::vector<std::string> names;
@@ -70,10 +82,8 @@ std::vector<PlotLayer> strategy_layers(const std::vector<std::string>& names) {
   for (std::size_t f = 0; f < names.size(); ++f) {
     const bool right = f + 2 < names.size();
     layers.push_back(
-        {names[f], right ? static_cast<int>(f) + 1 : kWrongColor, f + 1 == names.size(), {}});
+        {names[f], right ? static_cast<int>(f) + 1 : kWrongColor, f + 2 == names.size(), {}});
   }
-  // The habit, in the colour of the baseline: what training is to get away from.
-  if (names.size() > 3) layers.front().color = 0;
   return layers;
 }
 
@@ -107,6 +117,7 @@ void add_strategies(ReportPage& page, const Report& report) {
     plots += area_plot(frame, shares.x, layers);
   }
   if (rows.size() == 1) return;
+  page.text("<h3>Ways of answering</h3>\n");
   page.figure(plots,
               std::string("Share of all completions in training") +
                   (report.seeds() < 2 ? "" : ", mean over seeds") +
@@ -164,12 +175,15 @@ void add_timeline(ReportPage& page, const Report& report, const std::vector<Lead
   for (const auto& [id, n] : count) order.push_back(id);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return count[a] > count[b]; });
   const std::size_t shown = std::min(order.size(), kShownClasses);
+  std::sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown));
   std::vector<PlotLayer> layers;
   for (std::size_t k = 0; k < shown; ++k)
-    layers.push_back({class_text(report, order[k]), static_cast<int>(k) + 1, false, {}});
+    layers.push_back(
+        {class_text(report, order[k]), class_color(report, order, shown, k), false, {}});
   if (order.size() > shown) layers.push_back({"other right classes", 7, true, {}});
-  layers.push_back({"wrong or malformed", kWrongColor, false, {}});
+  layers.push_back({"wrong or malformed", kWrongColor, true, {}});
 
+  page.text("<h3>One prompt over training</h3>\n");
   std::string plots = "<div class=\"wide\">" + plot_legend(layers) + "</div>";
   Rows rows = {{"arm", "update"}};
   for (const PlotLayer& layer : layers) rows[0].push_back(layer.name);
