@@ -156,8 +156,8 @@ pre{background:var(--panel);padding:.8em 1em;overflow:auto;max-height:26em;margi
 .groups{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:24px 32px}
 .group h4{margin:0 0 .3em;font-size:.92rem;font-weight:600}
 .group table{font-size:.82rem;width:100%}
-.group th,.group td{padding:.28em .5em}
-.group td.text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;width:40%}
+.group th,.group td{padding:.28em .4em}
+.group td.text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;width:99%}
 .chip{display:inline-block;min-width:1.6em;text-align:center;border-left:5px solid var(--c);padding-left:.45em}
 .copy{font:inherit;font-size:.8rem;color:var(--link);background:none;border:1px solid var(--faint);border-radius:4px;
 padding:.1em .6em;cursor:pointer;margin:.3em 0}
