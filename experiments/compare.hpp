@@ -85,6 +85,13 @@ struct CompareRequest {
 /// \throws Error(config|input)
 Comparison compare_runs(const CompareRequest& request, std::size_t& unfinished);
 
+/// "pass@16" of eval.pass_at_16.
+std::string metric_title(const std::string& metric);
+/// The fewest pairs behind a difference to the baseline, per task.
+std::size_t fewest_pairs(const Comparison& c);
+/// What the intervals support, in words, one line each.
+std::string comparison_verdict(const Comparison& c);
+
 /// How tables are written.
 enum class TableFormat { text, markdown, latex };
 /// The tables; `details` adds one per metric with every figure.

@@ -218,6 +218,18 @@ nlohmann::json number(double x) {
 
 }  // namespace
 
+std::string metric_title(const std::string& metric) {
+  return short_name(metric);
+}
+
+std::string comparison_verdict(const Comparison& c) {
+  return verdict(c);
+}
+
+std::size_t fewest_pairs(const Comparison& c) {
+  return least_pairs(c);
+}
+
 std::string comparison_text(const Comparison& c, TableFormat format, bool details) {
   const bool paper = format != TableFormat::text;
   std::string out = render(

@@ -292,6 +292,10 @@ std::vector<std::int64_t> RunReader::diagnostic_steps() const {
   return state_->steps_of("/diagnostics");
 }
 
+std::vector<double> RunReader::rollout_column(const std::string& path) const {
+  return state_->read<double>(path, 0, static_cast<std::int64_t>(rollout_steps().size()));
+}
+
 RolloutStep RunReader::rollouts(std::int64_t step) const {
   const std::vector<std::int64_t> steps = rollout_steps();
   const auto found = std::lower_bound(steps.begin(), steps.end(), step);

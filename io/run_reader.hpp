@@ -84,6 +84,9 @@ class RunReader {
   std::vector<std::int64_t> diagnostic_steps() const;
   /// \throws Error(input) when that step is not in the file
   RolloutStep rollouts(std::int64_t step) const;
+  /// A dataset of /rollouts or /partition over all `rollout_steps()`, row-major.
+  /// \throws Error(input) when it is missing
+  std::vector<double> rollout_column(const std::string& path) const;
 
   /// HDF5 id of the open file, for other functions of io.
   std::int64_t file() const;
