@@ -16,6 +16,11 @@ namespace motley {
 namespace {
 
 /// Keys that decide a base policy and its classifier.
+/// An option that the run's own task has brought along.
+bool is_option_of_task(const RunConfig& config, const std::string& key) {
+  return key.rfind(config.task.name + ".", 0) == 0;
+}
+
 bool decides_base(const std::string& key) {
   if (key == "pretrain.cache" || key == "pretrain.seed" || key == "pretrain.gate") return false;
   if (key == "reward_model.squash" || key == "reward_model.format") return false;
@@ -114,7 +119,8 @@ bool load(const RunConfig& config, const std::string& key, BasePolicy& base, con
 std::string base_key(const RunConfig& config) {
   std::string text = concat("base_seed=", config.base_seed(), "\n");
   for (const OptionEntry& entry : list_options(config))
-    if (decides_base(entry.key)) text += entry.key + "=" + entry.text + "\n";
+    if (decides_base(entry.key) || is_option_of_task(config, entry.key))
+      text += entry.key + "=" + entry.text + "\n";
   return hex(sha256(text));
 }
 
