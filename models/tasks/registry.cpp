@@ -8,8 +8,8 @@ std::unique_ptr<Task> make_scratchpad(const TaskConfig&, const std::vector<std::
 std::unique_ptr<Task> make_countdown(const TaskConfig&, const std::vector<std::uint64_t>& seeds);
 std::unique_ptr<Task> make_ideas(const TaskConfig&, const std::vector<std::uint64_t>& seeds);
 
-/// The built-in tasks, whose options stand in TaskConfig. A user's own enter by
-/// MOTLEY_REGISTER_TASK in their own file.
+/// The built-in tasks (named first by `task_names`), whose options stand in TaskConfig. A user's
+/// own enter by MOTLEY_REGISTER_TASK in their own file.
 Registry<TaskEntry>& task_registry() {
   static Registry<TaskEntry> registry = [] {
     Registry<TaskEntry> tasks;
@@ -25,7 +25,11 @@ Registry<TaskEntry>& task_registry() {
 }
 
 std::vector<std::string> task_names() {
-  return task_registry().names();
+  static const std::vector<std::string> built_in = {"scratchpad", "countdown", "ideas"};
+  std::vector<std::string> names = built_in;
+  for (const std::string& name : task_registry().names())
+    if (std::find(built_in.begin(), built_in.end(), name) == built_in.end()) names.push_back(name);
+  return names;
 }
 
 OwnSettings task_settings() {

@@ -146,8 +146,8 @@ def refusals(work):
     refused("split.modulus (command line): not an integer, got \"x\"; allowed: [2, 16]", "split.modulus=x")
     refused("partition.linkage (command line): shortest_first needs clusters, got soft", "diversity.shaping=shortest_first", "partition.linkage=soft")
     refused("rollout.max_tokens (command line): no answer of the task split fits, got 2; allowed: at least 3", *SPLIT[:-1], "rollout.max_tokens=2")
-    refused("task.train_prompts: split has 16 prompts, got 12 training and 8 held-out prompts; allowed: at most 16 together", SPLIT[0], "task.train_prompts=12", *SPLIT[2:])
     refused("advantage.estimator", "diversity.shaping=shortest_first", "advantage.estimator=gdpo")
+    refused("task.train_prompts: split has 16 prompts, got 12 training and 8 held-out prompts; allowed: at most 16 together", SPLIT[0], "task.train_prompts=12", *SPLIT[2:])
 
 
 def explain(work):

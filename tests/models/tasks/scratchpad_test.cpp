@@ -192,7 +192,7 @@ TEST(Scratchpad, RefusesTooFewPrompts) {
   } catch (const Error& error) {
     EXPECT_EQ(
         std::string(error.what()),
-        "task.name: unknown task \"scratchpat\"; allowed: countdown, ideas, scratchpad; did you mean \"scratchpad\"?");
+        "task.name: unknown task \"scratchpat\"; allowed: scratchpad, countdown, ideas; did you mean \"scratchpad\"?");
   }
 }
 
