@@ -8,13 +8,14 @@
 #include <cstdint>
 
 #include "core/base/describe.hpp"
+#include "core/base/registry.hpp"
 #include "core/ngram.hpp"
 #include "core/rollout.hpp"
 
 namespace motley {
 
 /// The first five decide pairs, which a linkage then joins; the others place every completion in a
-/// space and cluster it there (core/cluster.hpp).
+/// space and cluster it there (core/cluster.hpp). Registered ones score pairs too.
 enum class PartitionMethod : int {
   oracle,
   noisy_oracle,
@@ -33,8 +34,19 @@ struct EnumNames<PartitionMethod> {
       "oracle", "noisy_oracle",  "exact",  "ngram",    "classifier",
       "kmeans", "agglomerative", "dbscan", "spectral", "hdbscan"};
 };
+/// Is the method a registered one (core/partition_method.hpp), no enumerator?
+KOKKOS_INLINE_FUNCTION bool is_registered(PartitionMethod method) {
+  return static_cast<int>(method) >= kFirstRegistered;
+}
+template <>
+struct RegisteredNames<PartitionMethod> {
+  static std::vector<std::string> names();
+  static PartitionMethod value(std::size_t i);
+  static std::string_view name(PartitionMethod method);
+};
 KOKKOS_INLINE_FUNCTION bool clusters_embeddings(PartitionMethod method) {
-  return static_cast<int>(method) >= static_cast<int>(PartitionMethod::kmeans);
+  return static_cast<int>(method) >= static_cast<int>(PartitionMethod::kmeans) &&
+         !is_registered(method);
 }
 
 enum class Linkage : int { union_find, greedy_first, greedy_last, soft, correlation };
@@ -72,6 +84,9 @@ struct PartitionParams {
   double noise_correlation = 0.0;
   std::uint64_t seed = 0;  ///< the replica's own run seed (verdicts, k-means); not an option
 };
+
+/// Defaults of the options that registered partitioners bring along.
+OwnSettings partitioner_settings();
 
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, PartitionParams> {

@@ -3,6 +3,7 @@
 #include "core/base/rng.hpp"
 #include "core/ngram.hpp"
 #include "core/set_estimators.hpp"
+#include "core/shaping_method.hpp"
 #include "core/shaping_terms.hpp"
 
 namespace motley {
@@ -246,7 +247,8 @@ struct ShapeKernel {
 template <class Scalar>
 void shape_reward(const Exec& exec, const ShapingInputs<Scalar>& in,
                   const RewardWorkspace& workspace, const View3<Scalar>& diversity,
-                  const View3<Scalar>& reward, const View3<int>& used) {
+                  const View3<Scalar>& reward, const View3<int>& used,
+                  const ShapingMethods& methods) {
   const int R = static_cast<int>(in.quality.extent(0));
   const int B = static_cast<int>(in.quality.extent(1));
   const int G = static_cast<int>(in.quality.extent(2));
@@ -258,6 +260,7 @@ void shape_reward(const Exec& exec, const ShapingInputs<Scalar>& in,
   require_extents(reward, "shape_reward", "reward", "[R,B,G]", R, B, G);
   Kokkos::parallel_for("motley::shaping::shape_reward", Kokkos::RangePolicy<Exec>(exec, 0, R * B),
                        ShapeKernel<Scalar>{in, workspace, diversity, reward, used, B, G});
+  for (const auto& method : methods) method->shape(exec, in, workspace, diversity, reward);
 }
 
 void count_negative_products(const Exec& exec, const ConstView1<ShapingParams>& params,
@@ -277,10 +280,10 @@ void count_negative_products(const Exec& exec, const ConstView1<ShapingParams>& 
       });
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                 \
-  template void shape_reward<Scalar>(const Exec&, const ShapingInputs<Scalar>&,    \
-                                     const RewardWorkspace&, const View3<Scalar>&, \
-                                     const View3<Scalar>&, const View3<int>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                             \
+  template void shape_reward<Scalar>(                                                          \
+      const Exec&, const ShapingInputs<Scalar>&, const RewardWorkspace&, const View3<Scalar>&, \
+      const View3<Scalar>&, const View3<int>&, const ShapingMethods&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

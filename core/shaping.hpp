@@ -1,6 +1,9 @@
 #pragma once
 /// Reward shaping: quality (x) diversity.
 
+#include <memory>
+#include <vector>
+
 #include "core/partition.hpp"
 #include "core/rollout.hpp"
 #include "core/shaping_params.hpp"
@@ -20,6 +23,13 @@ RewardWorkspace make_reward_workspace(int R, int B, int G, bool any_logdet);
 /// `partition`
 void partition_members(const Exec& exec, const ConstView1<ShapingParams>& params,
                        const ConstView3<float>& quality, const View3<int>& member);
+
+/// Defaults of the options that registered shapings bring along.
+OwnSettings shaping_settings();
+
+/// Registered shapings of a batch (core/shaping_method.hpp).
+class ShapingInBatch;
+using ShapingMethods = std::vector<std::shared_ptr<const ShapingInBatch>>;
 
 /// What `shape_reward` reads.
 template <class Scalar>
@@ -80,11 +90,13 @@ struct ShapingInputs {
 /// reward_bias: group_min q - min_group q; sigmoid 1/(1+exp(-q)); applied in the products only.
 /// A group of one: Div = 0 (no other completion), factor = floor.
 /// `diversity` receives Div before the floor; where a method names none, that of the partition.
-/// `used` receives 1. One thread per group, sums in order in double.
+/// `used` receives 1. One thread per group, sums in order in double. Registered shapings follow in
+/// a kernel of their own each, where a replica uses one.
 template <class Scalar>
 void shape_reward(const Exec& exec, const ShapingInputs<Scalar>& in,
                   const RewardWorkspace& workspace, const View3<Scalar>& diversity,
-                  const View3<Scalar>& reward, const View3<int>& used);
+                  const View3<Scalar>& reward, const View3<int>& used,
+                  const ShapingMethods& methods = {});
 
 /// Completions whose quality is negative although the shaping multiplies it and no bias lifts it:
 /// there the product inverts the incentive. \param count [R] out

@@ -2,6 +2,7 @@
 /// Settings of reward shaping: which method, and the knobs of each.
 
 #include "core/base/describe.hpp"
+#include "core/base/registry.hpp"
 #include "core/base/types.hpp"
 
 namespace motley {
@@ -58,6 +59,27 @@ struct EnumNames<Shaping> {
                                                              "outcome_entropy",
                                                              "difficulty",
                                                              "permuted"};
+};
+
+/// What `is_product`, `needs_clusters` and `needs_log_prob` answer for a registered shaping.
+enum ShapingTraits : unsigned {
+  kPlainShaping = 0,
+  kShapesProduct = 1,   ///< multiplies or divides quality
+  kShapesClusters = 2,  ///< reads labels or sizes of clusters
+  kShapesLogProbs = 4,  ///< reads log-probabilities
+};
+/// Is the shaping a registered one (core/shaping_method.hpp), no enumerator?
+KOKKOS_INLINE_FUNCTION bool is_registered(Shaping s) {
+  return static_cast<int>(s) >= kFirstRegistered;
+}
+KOKKOS_INLINE_FUNCTION bool has_trait(Shaping s, ShapingTraits trait) {
+  return is_registered(s) && (static_cast<unsigned>(s) & static_cast<unsigned>(trait)) != 0;
+}
+template <>
+struct RegisteredNames<Shaping> {
+  static std::vector<std::string> names();
+  static Shaping value(std::size_t i);
+  static std::string_view name(Shaping s);
 };
 
 enum class RewardBias : int { none, group_min, sigmoid };
@@ -181,7 +203,7 @@ KOKKOS_INLINE_FUNCTION bool is_product(Shaping s) {
     case Shaping::set_rl:
     case Shaping::difficulty:
     case Shaping::permuted: return true;
-    default: return false;
+    default: return has_trait(s, kShapesProduct);
   }
 }
 
@@ -196,12 +218,12 @@ KOKKOS_INLINE_FUNCTION bool is_count_reward(Shaping s) {
 KOKKOS_INLINE_FUNCTION bool needs_clusters(Shaping s) {
   return s == Shaping::multiplicative_correct || s == Shaping::ips || s == Shaping::gapo ||
          s == Shaping::coverage || s == Shaping::set_rl || s == Shaping::outcome_entropy ||
-         shapes_advantage(s);
+         shapes_advantage(s) || has_trait(s, kShapesClusters);
 }
 
 /// Reads the log-probabilities of the completions.
 KOKKOS_INLINE_FUNCTION bool needs_log_prob(Shaping s) {
-  return s == Shaping::unlikelihood || s == Shaping::unlikeliness;
+  return s == Shaping::unlikelihood || s == Shaping::unlikeliness || has_trait(s, kShapesLogProbs);
 }
 
 }  // namespace motley

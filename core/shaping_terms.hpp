@@ -3,19 +3,10 @@
 /// everything runs inside one thread.
 
 #include "core/base/math.hpp"
+#include "core/rows.hpp"
 #include "core/shaping_params.hpp"
 
 namespace motley {
-
-/// First of the last-axis numbers of (r, b); null where the view is empty.
-template <class AnyView>
-KOKKOS_INLINE_FUNCTION typename AnyView::pointer_type row_of(const AnyView& view, int r, int b) {
-  const std::size_t inner =
-      AnyView::rank() == 4 ? view.extent(2) * view.extent(AnyView::rank() - 1) : view.extent(2);
-  return view.span() == 0
-             ? nullptr
-             : view.data() + (std::size_t(r) * view.extent(1) + std::size_t(b)) * inner;
-}
 
 /// C(a, m) / C(b, m) for 0 <= m <= b, as a product of m quotients.
 KOKKOS_INLINE_FUNCTION double choose_ratio(int a, int b, int m) {

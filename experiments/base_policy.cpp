@@ -17,6 +17,11 @@ namespace motley {
 namespace {
 
 /// Keys that decide a base policy and its classifier.
+/// An option that the run's own task has brought along.
+bool is_option_of_task(const RunConfig& config, const std::string& key) {
+  return key.rfind(config.task.name + ".", 0) == 0;
+}
+
 bool decides_base(const std::string& key) {
   if (key == "pretrain.from" || key == "pretrain.cache" || key == "pretrain.seed" ||
       key == "pretrain.gate")
@@ -117,10 +122,13 @@ bool load(const RunConfig& config, const std::string& key, BasePolicy& base, con
 std::string base_key(const RunConfig& config) {
   std::string text = concat("base_seed=", config.base_seed(), "\n");
   for (const OptionEntry& entry : list_options(config))
-    if (decides_base(entry.key)) text += entry.key + "=" + entry.text + "\n";
+    if (decides_base(entry.key) || is_option_of_task(config, entry.key))
+      text += entry.key + "=" + entry.text + "
+";
   // What stands there, not where it stands.
   if (!config.pretrain.from.empty())
-    text += "pretrain.from=" + digest_of(read_policy(config.pretrain.from)) + "\n";
+    text += "pretrain.from=" + digest_of(read_policy(config.pretrain.from)) + "
+";
   return hex(sha256(text));
 }
 

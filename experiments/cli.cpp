@@ -88,6 +88,7 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                   kGitDirty ? ", modified" : "");
       return 0;
     }
+    check_registered();
     std::vector<std::string> names;
     for (const Command* command : commands) {
       names.emplace_back(command->name);

@@ -64,6 +64,7 @@ void explain(const CommandLine& line) {
     std::printf("%s\n  %s\n  type     %s\n  default  %s\n  unit     %s\n  allowed  %s\n",
                 entry.key.c_str(), entry.help.c_str(), entry.type.c_str(),
                 entry.default_text.c_str(), entry.unit.c_str(), entry.allowed.c_str());
+    for (const std::string& text : registered_texts(key)) std::printf("  %s\n", text.c_str());
     if (key != "run.method") return;
     for (const Preset& preset : presets()) {
       std::printf("\n  %s: %s (%s)\n", preset.name.c_str(), preset.title.c_str(),

@@ -19,12 +19,11 @@ namespace {
 
 template <class E>
 E parse_name(const std::string& text, const char* what) {
-  const auto& names = EnumNames<E>::names;
+  const std::vector<std::string> names = choices<E>();
   const auto found = std::find(names.begin(), names.end(), text);
   MOTLEY_REQUIRE(found != names.end(), ErrorKind::config, "--method: unknown ", what, ", got \"",
-                 text, "\"; allowed: ", join(names),
-                 did_you_mean(text, std::vector<std::string>(names.begin(), names.end())));
-  return static_cast<E>(found - names.begin());
+                 text, "\"; allowed: ", join(names), did_you_mean(text, names));
+  return choice<E>(static_cast<std::size_t>(found - names.begin()));
 }
 
 /// Every method with the linkage union_find, and the other linkages of the classifier; without a
@@ -35,8 +34,8 @@ std::string all_methods(const RunConfig& own) {
   const bool embeds =
       p.embedding != EmbeddingKind::classifier || own.classifier.form == ClassifierForm::bi_encoder;
   std::string list = "oracle,logged";
-  for (std::size_t m = 0; m < EnumNames<PartitionMethod>::names.size(); ++m) {
-    const auto method = static_cast<PartitionMethod>(m);
+  for (std::size_t m = 0; m < choices<PartitionMethod>().size(); ++m) {
+    const auto method = choice<PartitionMethod>(m);
     if (method == PartitionMethod::oracle || (clusters_embeddings(method) && !embeds)) continue;
     list += "," + std::string(name_of(method));
     // A judge that never errs is the oracle: the table shows one that errs as often as the paper's

@@ -68,6 +68,7 @@ void print_dry_run(const Configured& configured) {
   const RunConfig& config = configured.config;
   std::string section;
   for (const OptionEntry& entry : list_options(config)) {
+    if (!entry.shown) continue;
     const std::string mine = entry.key.substr(0, entry.key.find('.'));
     if (mine != section) std::printf("%s[%s]\n", section.empty() ? "" : "\n", mine.c_str());
     section = mine;

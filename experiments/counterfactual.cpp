@@ -50,9 +50,10 @@ void require_same_rollouts(const RunConfig& own, const Variant& variant) {
   const auto left = list_options(own), right = list_options(variant.config);
   const std::vector<std::string> free(std::begin(kFree), std::end(kFree));
   for (std::size_t i = 0; i < left.size(); ++i) {
-    const bool allowed = std::any_of(free.begin(), free.end(), [&](const std::string& prefix) {
-      return left[i].key.rfind(prefix, 0) == 0;
-    });
+    const bool allowed = belongs_to_method(left[i].key) ||
+                         std::any_of(free.begin(), free.end(), [&](const std::string& prefix) {
+                           return left[i].key.rfind(prefix, 0) == 0;
+                         });
     MOTLEY_REQUIRE(allowed || left[i].text == right[i].text, ErrorKind::config, variant.name, ": ",
                    left[i].key, " has shaped the logged rollouts, got ", right[i].text,
                    ", the run has ", left[i].text, "; allowed: partition.*, diversity.* and ",

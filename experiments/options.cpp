@@ -81,7 +81,7 @@ std::string to_text(const Range& r) {
 template <class T, class Allowed>
 std::vector<std::string> allowed_words(const Allowed& allowed) {
   if constexpr (std::is_enum_v<T>) {
-    return {EnumNames<T>::names.begin(), EnumNames<T>::names.end()};
+    return choices<T>();
   } else if constexpr (std::is_same_v<Allowed, OneOf>) {
     return allowed.values;
   } else {
@@ -92,7 +92,6 @@ std::vector<std::string> allowed_words(const Allowed& allowed) {
 template <class T, class Allowed>
 std::string allowed_text(const std::string& key, const Allowed& allowed) {
   if (key == "run.method") return join(method_names());
-  if (key == "task.name") return join(task_names());
   if (key == "log.rollouts") return "all, every:N, none";
   if (key == "log.diagnostics") return "every:N, none";
   if (key == "rollout.temperature_schedule") return "constant, linear:END, cosine:END";
@@ -135,7 +134,7 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed,
     const auto found = std::find(words.begin(), words.end(), value);
     if (found == words.end())
       return concat("unknown value \"", value, "\"", range, did_you_mean(value, words));
-    member = static_cast<T>(found - words.begin());
+    member = choice<T>(static_cast<std::size_t>(found - words.begin()));
   } else if constexpr (std::is_same_v<T, bool>) {
     const bool on = value == "on" || value == "true" || value == "1" || value == "yes";
     const bool off = value == "off" || value == "false" || value == "0" || value == "no";
@@ -144,7 +143,6 @@ std::string assign(const std::string& key, T& member, const Allowed& allowed,
   } else if constexpr (std::is_same_v<T, std::string>) {
     auto words = allowed_words<T>(allowed);
     if (key == "run.method") words = method_names();
-    if (key == "task.name") words = task_names();
     if (!words.empty() && std::find(words.begin(), words.end(), value) == words.end())
       return concat("unknown value \"", value, "\"", range, did_you_mean(value, words));
     std::int64_t every = 0;
@@ -279,14 +277,16 @@ std::vector<OptionEntry> list_options(const RunConfig& config) {
   for_each_option(config, [&](const char* key, const auto& member, const auto& allowed,
                               const char* unit, const char* text) {
     using T = std::remove_cvref_t<decltype(member)>;
+    const std::string& otherwise = default_texts[out.size()];
     OptionEntry entry{key,
                       {},
                       to_text(member),
-                      default_texts[out.size()],
+                      otherwise,
                       type_name<T>(),
                       unit,
                       allowed_text<T>(key, allowed),
-                      text};
+                      text,
+                      in_use(config, key) || to_text(member) != otherwise};
     if constexpr (std::is_same_v<T, bool>)
       entry.value = member;
     else if constexpr (std::is_integral_v<T>)
@@ -326,6 +326,7 @@ std::string effective_ini(const RunConfig& config) {
   std::vector<std::string> sections;
   std::map<std::string, std::string> lines;
   for (const OptionEntry& entry : list_options(config)) {
+    if (!entry.shown) continue;
     const auto dot = entry.key.find('.');
     const std::string section = entry.key.substr(0, dot);
     if (lines.find(section) == lines.end()) sections.push_back(section);
@@ -354,7 +355,7 @@ bool decides_result(const std::string& key) {
 std::string config_sha256(const RunConfig& config) {
   std::string text;
   for (const OptionEntry& entry : list_options(config))
-    if (decides_result(entry.key)) text += entry.key + "=" + entry.text + "\n";
+    if (decides_result(entry.key) && entry.shown) text += entry.key + "=" + entry.text + "\n";
   return hex(sha256(text));
 }
 

@@ -73,6 +73,16 @@ RunConfig config_from_ini(const std::string& ini, const std::string& name);
 std::string config_sha256(const RunConfig& config);
 /// Does the key decide the result?
 bool decides_result(const std::string& key);
+/// False for an option of a registered method that the run does not use (registered.cpp).
+bool in_use(const RunConfig& config, const std::string& key);
+/// Is it an option of a registered partitioner or shaping? Such may differ between the runs of a
+/// batch and shape no rollout.
+bool belongs_to_method(const std::string& key);
+/// Faults of what is registered: a name that is taken, by another method or by a section of
+/// options, or is no name. Throws Error(config) with one line each.
+void check_registered();
+/// "name: sentence" of the registered values of a choice.
+std::vector<std::string> registered_texts(const std::string& key);
 
 using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
 struct OptionEntry {
@@ -81,6 +91,10 @@ struct OptionEntry {
   std::string text;  ///< value as written in an ini file
   std::string default_text;
   std::string type, unit, allowed, help;
+  /// False for an option of a registered method that is neither in use nor set: effective
+  /// configurations, digests and run files leave it out, so that a run says the same, and is read
+  /// by any motley, whatever else the program that made it could do.
+  bool shown = true;
 };
 /// Every option with its value, for files, help and docs.
 std::vector<OptionEntry> list_options(const RunConfig& config);

@@ -216,6 +216,8 @@ struct RunConfig {
   LogConfig log;
   CheckpointConfig checkpoint;
   EvalConfig eval;
+  OwnSettings own_partitioner = partitioner_settings();
+  OwnSettings own_shaping = shaping_settings();
 
   std::uint64_t base_seed() const {
     return pretrain.seed >= 0 ? static_cast<std::uint64_t>(pretrain.seed) : run.seed;
@@ -231,7 +233,8 @@ inline TemperatureSchedule temperature_schedule(const RunConfig& c) {
   return s;
 }
 
-/// Calls v(key, member, allowed, unit, text) for every option; keys are `section.name`.
+/// Calls v(key, member, allowed, unit, text) for every option; keys are `section.name`. Those of
+/// registered methods come last.
 template <class Config, class Visitor>
 void for_each_option(Config& c, Visitor&& v) {
   describe(c.run, v);
@@ -254,6 +257,9 @@ void for_each_option(Config& c, Visitor&& v) {
   describe(c.log, v);
   describe(c.checkpoint, v);
   describe(c.eval, v);
+  describe(c.task.own, v);
+  describe(c.own_partitioner, v);
+  describe(c.own_shaping, v);
 }
 
 }  // namespace motley

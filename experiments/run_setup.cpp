@@ -77,7 +77,7 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
   const auto left = list_options(a);
   const auto right = list_options(b);
   for (std::size_t i = 0; i < left.size(); ++i) {
-    bool free = false;
+    bool free = belongs_to_method(left[i].key);
     for (const char* key : kPerReplica) free = free || left[i].key.rfind(key, 0) == 0;
     if (!free && left[i].text != right[i].text) return false;
   }
@@ -133,7 +133,7 @@ RunHeader make_run_header(const RunConfig& config, const Task& task, int replica
   h.seed = config.run.seed;
   h.config_sha256 = config_sha256(config);
   for (const OptionEntry& entry : list_options(config))
-    h.config.push_back({entry.key, entry.value});
+    if (entry.shown) h.config.push_back({entry.key, entry.value});
   h.ini = effective_ini(config);
   h.vocab = task.vocabulary().token;
   h.special = task.vocabulary().special;

@@ -58,6 +58,9 @@ void stage_pair_scores(const Exec& exec, TrainingState& s) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
   rule_pair_scores(exec, table.partition, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
+  for (const auto& method : s.partitioners)
+    method->pair_scores(exec, {table.partition, x.prompt_id, x.token, x.length, x.class_id},
+                        x.pair_score, x.num_calls);
   if (s.any_judge)
     judge_pair_scores(exec, table.partition, x.prompt_id, x.token, x.length, x.class_id,
                       x.pair_score, x.num_calls);
@@ -94,7 +97,7 @@ void stage_shape_reward(const Exec& exec, TrainingState& s, std::uint32_t step) 
   shape_reward<float>(exec,
                       {table.shaping, table.partition, step, x.quality, x.cluster, x.cluster_size,
                        x.pair_score, x.token, x.length, x.finish, x.old_log_prob},
-                      s.reward_workspace, x.diversity, x.reward, x.used);
+                      s.reward_workspace, x.diversity, x.reward, x.used, s.shapings);
   if (s.any_signed_product)
     count_negative_products(exec, table.shaping, x.quality, s.negative_products);
   add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);

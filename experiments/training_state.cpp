@@ -74,6 +74,21 @@ bool embeds_by_classifier(const PartitionParams& p) {
   return clusters_embeddings(p.method) && p.embedding == EmbeddingKind::classifier;
 }
 
+/// Registered methods with every replica's options.
+void make_registered_methods(const std::vector<RunConfig>& configs, TrainingState& s) {
+  std::vector<PartitionMethod> methods;
+  std::vector<Shaping> shapings;
+  std::vector<OwnSettings> of_methods, of_shapings;
+  for (const RunConfig& c : configs) {
+    methods.push_back(c.partition.method);
+    shapings.push_back(c.diversity.shaping);
+    of_methods.push_back(c.own_partitioner);
+    of_shapings.push_back(c.own_shaping);
+  }
+  s.partitioners = partitioners_in_batch(methods, of_methods, s.shape.B, s.shape.G);
+  s.shapings = shapings_in_batch(shapings, of_shapings);
+}
+
 /// What partitioning and its memory of earlier steps need.
 void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& s) {
   int width = 0;
@@ -152,6 +167,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.adam = make_adam_state<float>("adam", R, net.size);
   s.classifier = make_pair_net_layout(first.classifier, s.shape.V, s.shape.T);
   make_partition_state(configs, s);
+  make_registered_methods(configs, s);
 
   if (!task.verifiable()) {
     const int S = model.max_positions;

@@ -7,7 +7,9 @@
 
 #include "core/cluster.hpp"
 #include "core/generation_metrics.hpp"
+#include "core/partition_method.hpp"
 #include "core/record.hpp"
+#include "core/shaping_method.hpp"
 #include "core/token_plan.hpp"
 #include "experiments/diagnostics.hpp"
 #include "experiments/run_config.hpp"
@@ -80,7 +82,9 @@ struct TrainingState {
   PolicyWorkspace<float> policy_workspace;
   PairWorkspace<float> pair_workspace;
   ClusterWorkspace cluster_workspace;
-  View2<double> class_table;  // [R,N * kHistorySize], empty unless partition.across_steps
+  View2<double> class_table;      // [R,N * kHistorySize], empty unless partition.across_steps
+  PartitionMethods partitioners;  ///< registered ones that a replica uses
+  ShapingMethods shapings;
   RewardWorkspace reward_workspace;
   bool any_signed_product = false;  ///< a product of quality without a bias: see negative_products
   View1<int> negative_products;     // [R] of this step, `count_negative_products`

@@ -20,9 +20,34 @@ namespace motley {
 template <class E>
 struct EnumNames;
 
+/// Values that registration adds to an enumeration (core/base/registry.hpp); none, unless
+/// specialised: \c names in order, \c value of the i-th, \c name of a value that is no enumerator.
 template <class E>
-constexpr std::string_view name_of(E value) {
-  return EnumNames<E>::names[static_cast<std::size_t>(value)];
+struct RegisteredNames {
+  static std::vector<std::string> names() { return {}; }
+  static E value(std::size_t) { return E{}; }
+  static std::string_view name(E) { return "?"; }
+};
+
+template <class E>
+std::string_view name_of(E value) {
+  const auto i = static_cast<std::size_t>(value);
+  return i < EnumNames<E>::names.size() ? EnumNames<E>::names[i] : RegisteredNames<E>::name(value);
+}
+
+/// Spellings of all values: the enumerators, then what is registered.
+template <class E>
+std::vector<std::string> choices() {
+  std::vector<std::string> out(EnumNames<E>::names.begin(), EnumNames<E>::names.end());
+  for (std::string& name : RegisteredNames<E>::names()) out.push_back(std::move(name));
+  return out;
+}
+
+/// The i-th of `choices`.
+template <class E>
+E choice(std::size_t i) {
+  const std::size_t enumerators = EnumNames<E>::names.size();
+  return i < enumerators ? static_cast<E>(i) : RegisteredNames<E>::value(i - enumerators);
 }
 
 /// Allowed numbers; open ends are excluded. NaN and infinities are never allowed.

@@ -41,24 +41,26 @@ enum class Stream : std::uint32_t {
   init = 4,    ///< initial policy weights
   corpus = 5,  ///< pretraining corpus
   classifier_init = 6,
-  classifier_data = 7,  ///< pairs for the pair classifier
-  task = 8,             ///< the task's own tables (prompt pools)
-  permute = 9,          ///< the `permuted` control
-  gate = 10,            ///< token of a skill-gate rollout
-  forced = 11,          ///< forced first tokens of the skill gate
-  bootstrap = 12,       ///< resampling in `compare`
-  holdout = 13,         ///< held-out pairs of the pair classifier
-  resample = 14,        ///< prompts drawn again by dynamic sampling
-  resample_token = 15,  ///< tokens of their completions
-  clip_cov = 16,        ///< tokens that Clip-Cov leaves out
-  mismatch = 17,        ///< noise between sampler and trainer
-  judge = 18,           ///< verdicts of the noisy oracle
-  cluster = 19,         ///< seeds of clustering methods
-  order = 20,           ///< permutations of a group
-  reward_init = 21,     ///< initial reward-model weights
-  reward_data = 22,     ///< preference pairs of the reward model
-  sweep = 23,           ///< random sweeps
-  set_draw = 24,        ///< subsets drawn by set estimators
+  classifier_data = 7,   ///< pairs for the pair classifier
+  task = 8,              ///< the task's own tables (prompt pools)
+  permute = 9,           ///< the `permuted` control
+  gate = 10,             ///< token of a skill-gate rollout
+  forced = 11,           ///< forced first tokens of the skill gate
+  bootstrap = 12,        ///< resampling in `compare`
+  holdout = 13,          ///< held-out pairs of the pair classifier
+  resample = 14,         ///< prompts drawn again by dynamic sampling
+  resample_token = 15,   ///< tokens of their completions
+  clip_cov = 16,         ///< tokens that Clip-Cov leaves out
+  mismatch = 17,         ///< noise between sampler and trainer
+  judge = 18,            ///< verdicts of the noisy oracle
+  cluster = 19,          ///< seeds of clustering methods
+  order = 20,            ///< permutations of a group
+  reward_init = 21,      ///< initial reward-model weights
+  reward_data = 22,      ///< preference pairs of the reward model
+  sweep = 23,            ///< random sweeps
+  set_draw = 24,         ///< subsets drawn by set estimators
+  own_partitioner = 64,  ///< what registered partitioners draw
+  own_shaping = 65,      ///< what registered shapings draw
 };
 
 /// Address of a draw; the seed is the replica's own.

@@ -1,7 +1,8 @@
 #pragma once
 /// What a task is: prompts, quality, ground-truth class, surface text, a pretraining corpus.
 ///
-/// A task is one file (models/tasks/<name>.cpp) and one line of registration (registry.cpp). Its
+/// A task is one file (models/tasks/<name>.cpp, or a user's own) and one line of registration
+/// (models/tasks/registry.hpp). Its
 /// tables live on the device, with the replica axis first, because the prompt pool depends on the
 /// replica's own seed. Scoring, classes and corpus are kernels launched by the virtual functions;
 /// the object itself never enters a kernel.
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "core/base/describe.hpp"
+#include "core/base/own_options.hpp"
 #include "core/base/rng.hpp"
 #include "core/base/types.hpp"
 
@@ -18,6 +20,10 @@ namespace motley {
 
 inline constexpr int kPad = 0;  ///< padding token of every task
 inline constexpr int kEos = 1;  ///< end token of every task
+
+/// Names of all registered tasks, and the defaults of the options they bring along.
+std::vector<std::string> task_names();
+OwnSettings task_settings();
 
 struct TaskConfig {
   std::string name = "scratchpad";
@@ -30,11 +36,12 @@ struct TaskConfig {
   bool gem = false;
   int train_prompts = 0;  ///< 0 = the task's default
   int eval_prompts = 0;   ///< 0 = the task's default
+  OwnSettings own = task_settings();
 };
 
 template <class C, class Visitor>
 void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>, TaskConfig> {
-  v("task.name", c.name, OneOf{{"scratchpad", "countdown", "ideas"}}, "1", "the task");
+  v("task.name", c.name, OneOf{task_names()}, "1", "the task");
   v("task.modulus", c.modulus, between(2, 10), "1",
     "scratchpad: answers are sums of the digits modulo this; 2 = parity");
   v("task.digits", c.digits, between(2, 32), "token",
@@ -182,9 +189,6 @@ std::unique_ptr<Task> make_task(const TaskConfig& config, const std::vector<std:
 
 /// Tokens of the shortest completion that can be correct, end token included.
 int shortest_answer(const TaskConfig& config);
-
-/// Names of all registered tasks.
-std::vector<std::string> task_names();
 
 /// Training prompts of a step: position (step * B + b) of an endless sequence of shuffled epochs;
 /// the shuffle of an epoch is a keyed bijection (Stream::prompt), so no state is kept.

@@ -6,6 +6,7 @@ usage: installed_client.py ROOT BUILD_DIR MOTLEY       exit 77 = cannot be tried
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ project(client CXX)
 find_package(motley REQUIRED)
 add_executable(client client.cpp)
 target_link_libraries(client PRIVATE motley::models motley::io)
+motley_program(mine own/own_shaping.cpp)
 """
 CLIENT = r"""#include <cstdio>
 
@@ -51,6 +53,8 @@ def main():
         call("cmake", "--install", build, "--prefix", work / "installed")
         (work / "CMakeLists.txt").write_text(CMAKE)
         (work / "client.cpp").write_text(CLIENT)
+        (work / "own").mkdir()
+        shutil.copy(root / "docs/examples/own_shaping.cpp", work / "own")
         (work / "tiny.ini").write_text(TINY)
         generator = ["-G", "Ninja"] if "CMAKE_GENERATOR:INTERNAL=Ninja" in cache else []
         call("cmake", *generator, "-S", work, "-B", work / "build", f"-DCMAKE_PREFIX_PATH={work}/installed",
@@ -61,6 +65,10 @@ def main():
         said = call(work / "build/client", work / "run/run.h5", env=dict(os.environ, OMP_PROC_BIND="false"))
         if said != "scratchpad 2\n":
             raise SystemExit(f"the client said {said!r}")
+        # A program with a method of the client's own.
+        call(work / "build/mine", "train", "-q", "-c", "tiny.ini", "diversity.shaping=shortest_first", "-o", "own-run", cwd=work)
+        if "[shortest_first]\n" not in call(work / "build/mine", "config", "show", "own-run", cwd=work):
+            raise SystemExit("the client's own shaping left no trace in its run")
         foreign = [p for p in (work / "installed").rglob("*.cmake") if str(root) in p.read_text()]
         if foreign:
             raise SystemExit(f"installed files name the source tree: {foreign}")

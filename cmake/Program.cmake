@@ -1,0 +1,28 @@
+# motley_program(NAME FILE_OR_FOLDER...): the program of motley with more methods in it. Every .cpp
+# file of a folder is taken; files hold a task, a partitioner or a shaping and the line that registers it.
+function(motley_program name)
+  set(sources)
+  set(folders)
+  foreach(path IN LISTS ARGN)
+    cmake_path(ABSOLUTE_PATH path BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
+    if(IS_DIRECTORY ${path})
+      file(GLOB found CONFIGURE_DEPENDS ${path}/*.cpp)
+      if(NOT found)
+        message(FATAL_ERROR "motley_program(${name}): no .cpp file in ${path}")
+      endif()
+      list(APPEND sources ${found})
+      list(APPEND folders ${path})
+    elseif(EXISTS ${path})
+      list(APPEND sources ${path})
+      cmake_path(GET path PARENT_PATH folder)
+      list(APPEND folders ${folder})
+    else()
+      message(FATAL_ERROR "motley_program(${name}): there is no ${path}")
+    endif()
+  endforeach()
+  # The sources belong to the program and not to a library: a linker leaves out members of a library
+  # that nobody names, and with them the lines that register.
+  add_executable(${name} ${MOTLEY_MAIN} ${sources})
+  target_include_directories(${name} PRIVATE ${folders})
+  target_link_libraries(${name} PRIVATE motley::experiments)
+endfunction()
