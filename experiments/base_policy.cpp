@@ -123,12 +123,10 @@ std::string base_key(const RunConfig& config) {
   std::string text = concat("base_seed=", config.base_seed(), "\n");
   for (const OptionEntry& entry : list_options(config))
     if (decides_base(entry.key) || is_option_of_task(config, entry.key))
-      text += entry.key + "=" + entry.text + "
-";
+      text += entry.key + "=" + entry.text + "\n";
   // What stands there, not where it stands.
   if (!config.pretrain.from.empty())
-    text += "pretrain.from=" + digest_of(read_policy(config.pretrain.from)) + "
-";
+    text += "pretrain.from=" + digest_of(read_policy(config.pretrain.from)) + "\n";
   return hex(sha256(text));
 }
 
