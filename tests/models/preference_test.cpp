@@ -65,14 +65,21 @@ TEST(Simko, GradientIsThatOfTheSurrogateWithStoppedRatios) {
   Update update;
   std::mt19937 engine(37);
   int mixed = 0, heavier = 0;
-  for (const double alpha : {0.0, 0.3, 1.0})
+  for (const double alpha : {0.0, 0.3, 1.0, -1.0}) {
+    // The last round has the signs of the third turned over.
+    const double sign = alpha < 0 ? -1 : 1;
     for (const double quantile : {0.0, 0.4}) {
       const LossParams p{.policy = PolicyLoss::simko,
                          .simko_top_k = Update::kTopTokens,
-                         .simko_alpha = alpha,
+                         .simko_alpha = std::abs(alpha),
                          .simko_quantile = quantile,
                          .simko_wrong_weight = 1.7};
       update.set(p, 0.05, 0.6);
+      auto advantage = on_host(update.f.buffer.advantage);
+      for (int b = 0; b < update.shape.B; ++b)
+        for (int g = 0; g < update.shape.G; ++g)
+          advantage(0, b, g) = static_cast<float>(sign * ((b + g) % 2 == 0 ? 0.7 : -0.9));
+      Kokkos::deep_copy(update.f.buffer.advantage, advantage);
       std::vector<double> share;
       const std::vector<oracle::SimkoToken> here = tokens_of(update, quantile, share);
       for (const oracle::SimkoToken& x : here) {
@@ -86,13 +93,15 @@ TEST(Simko, GradientIsThatOfTheSurrogateWithStoppedRatios) {
         for (std::size_t i = 0; i < here.size(); ++i) {
           oracle::SimkoToken x = here[i];
           x.log_prob = moved[i].log_prob;
-          sum += share[i] * oracle::simko(x, alpha, 1.7, p.clip_ratio_low, p.clip_ratio_high);
+          sum +=
+              share[i] * oracle::simko(x, p.simko_alpha, 1.7, p.clip_ratio_low, p.clip_ratio_high);
         }
         return sum;
       };
       EXPECT_NEAR(update(), surrogate(), 1e-12);
       update.check(engine, std::to_string(alpha) + " " + std::to_string(quantile), surrogate);
     }
+  }
   EXPECT_GT(mixed, 5);
   EXPECT_GT(heavier, 2);
 }
