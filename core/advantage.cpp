@@ -214,8 +214,13 @@ template <class Scalar>
 struct FinishKernel {
   AdvantageInputs<Scalar> in;
   RewardWorkspace workspace;
-  View3<Scalar> advantage;
+  View3<Scalar> advantage, answer_advantage;
   int B, G;
+
+  KOKKOS_INLINE_FUNCTION void write(const View3<Scalar>& out, int r, int b, const double* a) const {
+    for (int g = 0; g < G; ++g)
+      out(r, b, g) = in.used(r, b, g) != 0 ? static_cast<Scalar>(a[g]) : Scalar(0);
+  }
 
   /// What the advantage of g is divided by.
   KOKKOS_INLINE_FUNCTION double scale_of(const AdvantageParams& p, int r, int b, int skip) const {
@@ -262,16 +267,20 @@ struct FinishKernel {
       if (s.shaping == Shaping::uniqueness)
         a[g] /= Kokkos::pow(double(in.cluster_size(r, b, g)), s.uniqueness_alpha);
     }
-    if (shapes_advantage(s.shaping) && s.shaping != Shaping::uniqueness) add_bonus(s, r, b, a);
-    for (int g = 0; g < G; ++g)
-      advantage(r, b, g) = in.used(r, b, g) != 0 ? static_cast<Scalar>(a[g]) : Scalar(0);
+    const bool answers = answer_advantage.data() != nullptr;
+    const bool apart = adds_bonus(s.shaping) && !s.bonus_on_answer;
+    if (answers && apart) write(answer_advantage, r, b, a);
+    if (adds_bonus(s.shaping)) add_bonus(s, r, b, a);
+    if (answers && !apart) write(answer_advantage, r, b, a);
+    write(advantage, r, b, a);
   }
 };
 
 template <class Scalar>
 void group_advantage(const Exec& exec, const AdvantageInputs<Scalar>& in,
                      const RewardWorkspace& workspace, const View2<Scalar>& group_mean,
-                     const View2<Scalar>& group_std, const View3<Scalar>& advantage) {
+                     const View2<Scalar>& group_std, const View3<Scalar>& advantage,
+                     const View3<Scalar>& answer_advantage) {
   const int R = static_cast<int>(in.reward.extent(0));
   const int B = static_cast<int>(in.reward.extent(1));
   const int G = static_cast<int>(in.reward.extent(2));
@@ -290,13 +299,13 @@ void group_advantage(const Exec& exec, const AdvantageInputs<Scalar>& in,
                        BatchKernel<Scalar>{in, workspace, B, G});
   Kokkos::parallel_for("motley::advantage::group_advantage",
                        Kokkos::RangePolicy<Exec>(exec, 0, R * B),
-                       FinishKernel<Scalar>{in, workspace, advantage, B, G});
+                       FinishKernel<Scalar>{in, workspace, advantage, answer_advantage, B, G});
 }
 
-#define MOTLEY_INSTANTIATE(Scalar)                                                    \
-  template void group_advantage<Scalar>(const Exec&, const AdvantageInputs<Scalar>&,  \
-                                        const RewardWorkspace&, const View2<Scalar>&, \
-                                        const View2<Scalar>&, const View3<Scalar>&);
+#define MOTLEY_INSTANTIATE(Scalar)                                                               \
+  template void group_advantage<Scalar>(                                                         \
+      const Exec&, const AdvantageInputs<Scalar>&, const RewardWorkspace&, const View2<Scalar>&, \
+      const View2<Scalar>&, const View3<Scalar>&, const View3<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
 #undef MOTLEY_INSTANTIATE

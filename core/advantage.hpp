@@ -117,14 +117,17 @@ struct AdvantageInputs {
 ///   ucb         A + coef b, b = min(1, 1/sqrt(N)), N = history (+ |C| where count = including)
 ///   ucb_mean    A + coef (b - mean of the others' b)      ucb_con  A + coef (b - b0)
 ///   batch       A - coef (|C| - 1)/n
-///   no bonus where every completion of the group is correct.
+///   no bonus where every completion of the group is correct; with outcome_bonus.on_answer = off it
+///   stays out of `answer_advantage`, what the tokens of a stated answer receive.
 /// Where all u of a group are equal the advantage (baseline mean or loo) is exactly 0 (the official
 /// float32 code gives up to 0.6 there, darling-spec a6). A group of one: mean 0, s = 1. Sums in
 /// order over G in double: same bits on every run of a backend.
 /// \param group_mean, group_std [R,B] out, of r   \param advantage [R,B,G] out
+/// \param answer_advantage [R,B,G] out; may be empty
 template <class Scalar>
 void group_advantage(const Exec& exec, const AdvantageInputs<Scalar>& in,
                      const RewardWorkspace& workspace, const View2<Scalar>& group_mean,
-                     const View2<Scalar>& group_std, const View3<Scalar>& advantage);
+                     const View2<Scalar>& group_std, const View3<Scalar>& advantage,
+                     const View3<Scalar>& answer_advantage = View3<Scalar>());
 
 }  // namespace motley

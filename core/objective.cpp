@@ -5,7 +5,7 @@ namespace motley {
 template <class Scalar>
 void token_weights(const Exec& exec, const ConstView1<LossParams>& params,
                    const ConstView3<int>& length, const ConstView3<int>& used, int T, int b_first,
-                   int b_last, const View3<Scalar>& weight) {
+                   int b_last, const View3<Scalar>& weight, const TokenPlan<Scalar>& plan) {
   const int R = static_cast<int>(length.extent(0));
   const int B = static_cast<int>(length.extent(1));
   const int G = static_cast<int>(length.extent(2));
@@ -15,11 +15,14 @@ void token_weights(const Exec& exec, const ConstView1<LossParams>& params,
       KOKKOS_LAMBDA(const int r) {
         std::int64_t tokens = 0;
         std::int64_t sequences = 0;
+        std::int64_t pairs = 0;
+        const bool pairwise = params(r).policy == PolicyLoss::divpo && plan.role.data() != nullptr;
         for (int b = b_first; b < b_last; ++b)
           for (int g = 0; g < G; ++g)
             if (used(r, b, g) != 0 && length(r, b, g) > 0) {
               tokens += length(r, b, g);
               ++sequences;
+              if (pairwise && plan.pair(r, b, g) > 0) ++pairs;
             }
         const LossAgg agg = params(r).agg;
         for (int b = 0; b < B; ++b)
@@ -34,6 +37,7 @@ void token_weights(const Exec& exec, const ConstView1<LossParams>& params,
                 case LossAgg::seq_mean_token_sum_norm: share = 1.0 / (double(sequences) * T); break;
                 case LossAgg::token_sum: share = 1.0; break;
               }
+              if (pairwise) share = plan.pair(r, b, g) != 0 ? 1.0 / double(pairs) : 0.0;
             }
             weight(r, b, g) = static_cast<Scalar>(share);
           }
@@ -91,7 +95,7 @@ void token_losses(const Exec& exec, const ConstView1<LossParams>& params,
 #define MOTLEY_INSTANTIATE(Scalar)                                                              \
   template void token_weights<Scalar>(const Exec&, const ConstView1<LossParams>&,               \
                                       const ConstView3<int>&, const ConstView3<int>&, int, int, \
-                                      int, const View3<Scalar>&);                               \
+                                      int, const View3<Scalar>&, const TokenPlan<Scalar>&);     \
   template void token_losses<Scalar>(                                                           \
       const Exec&, const ConstView1<LossParams>&, const ConstView4<Scalar>&,                    \
       const ConstView4<Scalar>&, const ConstView4<Scalar>&, const ConstView3<Scalar>&,          \

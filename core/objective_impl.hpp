@@ -92,11 +92,29 @@ KOKKOS_INLINE_FUNCTION void policy_term(const LossParams& p, Scalar new_log_prob
       out.d_log_prob = ratio_moves ? slope : Scalar(0);
       break;
     }
+    case PolicyLoss::simko: {
+      const bool uncertain = (note.role & kTokenUncertain) != 0;
+      const bool likeliest = (note.role & kTokenLikeliest) != 0;
+      const bool heavier = uncertain && likeliest && advantage < Scalar(0);
+      clipped_surrogate(p,
+                        heavier ? advantage * static_cast<Scalar>(p.simko_wrong_weight) : advantage,
+                        ratio_moves, out);
+      if (uncertain && advantage > Scalar(0)) {
+        const Scalar alpha = static_cast<Scalar>(p.simko_alpha);
+        out.d_top = out.d_log_prob * alpha / static_cast<Scalar>(p.simko_top_k);
+        out.d_log_prob *= Scalar(1) - alpha;
+      }
+      break;
+    }
+    case PolicyLoss::divpo:
+      out.policy = note.pair_share;
+      out.d_log_prob = note.pair_slope;
+      break;
     default: clipped_surrogate(p, advantage, ratio_moves, out);
   }
   if ((note.role & kTokenDropped) != 0) {
     out.policy = Scalar(0);
-    out.d_log_prob = Scalar(0);
+    out.d_log_prob = out.d_top = Scalar(0);
     out.clipped_low = out.clipped_high = out.clipped_dual = false;
   }
 }
@@ -195,12 +213,10 @@ KOKKOS_INLINE_FUNCTION RowDivergence<Scalar> row_divergence(KlDirection directio
 }
 
 template <class Scalar>
-KOKKOS_INLINE_FUNCTION void row_loss_gradient(const LossParams& p, Scalar* scaled, int V,
-                                              const RowSoftmax<Scalar>& s, int token,
-                                              Scalar d_log_prob, Scalar entropy,
-                                              const Scalar* ref_scaled,
-                                              const RowSoftmax<Scalar>& ref, Scalar mean_slope,
-                                              Scalar weight) {
+KOKKOS_INLINE_FUNCTION void row_loss_gradient(
+    const LossParams& p, Scalar* scaled, int V, const RowSoftmax<Scalar>& s, int token,
+    Scalar d_log_prob, Scalar entropy, const Scalar* ref_scaled, const RowSoftmax<Scalar>& ref,
+    Scalar mean_slope, Scalar weight, const int* top, int num_top, Scalar d_top) {
   const Scalar scale = weight * static_cast<Scalar>(p.inv_temperature);
   const Scalar entropy_coef = static_cast<Scalar>(p.entropy_coef);
   const Scalar kl_coef = ref_scaled != nullptr ? static_cast<Scalar>(p.kl_in_loss()) : Scalar(0);
@@ -218,6 +234,11 @@ KOKKOS_INLINE_FUNCTION void row_loss_gradient(const LossParams& p, Scalar* scale
         slope += kl_coef * prob * (Scalar(0.5) * (lp - detail::log_mixture(lp, lq)) - mean_slope);
       else if (prob > Scalar(0))
         slope += kl_coef * prob * (lp - lq - mean_slope);
+    }
+    if (d_top != Scalar(0)) {
+      slope -= static_cast<Scalar>(num_top) * d_top * prob;
+      for (int k = 0; k < num_top; ++k)
+        if (top[k] == v) slope += d_top;
     }
     scaled[v] = scale * slope;
   }

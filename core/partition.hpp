@@ -62,10 +62,10 @@ struct EnumNames<Merge> {
   static constexpr std::array<std::string_view, 3> names = {"single", "complete", "average"};
 };
 
-enum class EmbeddingKind : int { classifier, ngram };
+enum class EmbeddingKind : int { classifier, ngram, policy };
 template <>
 struct EnumNames<EmbeddingKind> {
-  static constexpr std::array<std::string_view, 2> names = {"classifier", "ngram"};
+  static constexpr std::array<std::string_view, 3> names = {"classifier", "ngram", "policy"};
 };
 
 struct PartitionParams {
@@ -109,7 +109,7 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
   v("partition.across_steps", c.across_steps, any_value, "1",
     "keep a prompt's classes across steps and count earlier completions of each");
   v("partition.embedding", c.embedding, any_value, "1",
-    "where completions are placed by kmeans, agglomerative, dbscan, spectral and hdbscan");
+    "where completions are placed by kmeans, agglomerative, dbscan, spectral and hdbscan: the pair classifier's state, hashed n-grams, or the mean state of the policy that samples");
   v("partition.false_merge", c.false_merge, between(0, 1), "1",
     "probability that the noisy oracle calls a different pair the same");
   v("partition.false_split", c.false_split, between(0, 1), "1",

@@ -33,4 +33,9 @@ RolloutBuffer::RolloutBuffer(const Shape& buffer_shape) : shape(buffer_shape) {
   });
 }
 
+void RolloutBuffer::allocate_answers() {
+  answer_start = View3<int>("motley::rollout::answer_start", shape.R, shape.B, shape.G);
+  answer_advantage = View3<float>("motley::rollout::answer_advantage", shape.R, shape.B, shape.G);
+}
+
 }  // namespace motley

@@ -51,6 +51,17 @@ struct RolloutBuffer {
   View2<float> group_std;   // [R,B]
   View3<float> advantage;   // [R,B,G]
 
+  // Not logged, allocated where a bonus leaves out the tokens of the answer (outcome_bonus):
+  View3<int> answer_start;        // [R,B,G] first token of the stated answer
+  View3<float> answer_advantage;  // [R,B,G] the advantage of these tokens
+
+  /// The advantage of one token.
+  KOKKOS_INLINE_FUNCTION float token_advantage(int r, int b, int g, int t) const {
+    return answer_start.data() != nullptr && t >= answer_start(r, b, g) ? answer_advantage(r, b, g)
+                                                                        : advantage(r, b, g);
+  }
+  void allocate_answers();
+
   RolloutBuffer() = default;
   /// Allocates every field, labelled `motley::rollout::<field>`, zero-filled.
   explicit RolloutBuffer(const Shape& shape);
@@ -75,7 +86,7 @@ void for_each_field(Buffer& b, F&& f) {
   f("old_log_prob", b.old_log_prob, "R,B,G,T", "nat", "score_tokens",
     "log-probability as the trainer recomputes it before the update; equals sampler_log_prob bit for bit unless mismatch.noise_std > 0");
   f("ref_log_prob", b.ref_log_prob, "R,B,G,T", "nat", "score_tokens",
-    "log-probability under the frozen reference policy; 0 unless a replica has kl.coef > 0");
+    "log-probability under the frozen reference policy; 0 unless a replica has kl.coef > 0 or loss.policy = divpo");
   f("quality", b.quality, "R,B,G", "1", "score", "the task's raw score");
   f("quality_true", b.quality_true, "R,B,G", "1", "score",
     "the task's own quality: differs from quality where training sees a reward model");
@@ -100,7 +111,7 @@ void for_each_field(Buffer& b, F&& f) {
   f("group_std", b.group_std, "R,B", "1", "group_advantage",
     "sample deviation (ddof 1) of the group's rewards");
   f("advantage", b.advantage, "R,B,G", "1", "group_advantage",
-    "one per completion, broadcast over its tokens by the objective");
+    "one per completion, broadcast over its tokens by the objective; with outcome_bonus.on_answer = off the tokens of a stated answer receive it without the bonus");
 }
 
 }  // namespace motley

@@ -127,6 +127,7 @@ struct ShapingParams {
   double bonus_coef = 0.1;
   double bonus_b0 = 0.5;
   BonusCount bonus_count = BonusCount::before;
+  bool bonus_on_answer = true;
   double mmr_lambda = 0.7;
   MmrAdaptive mmr_adaptive = MmrAdaptive::off;
   int gapo_modes = 5;
@@ -164,6 +165,8 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
     "what ucb_con takes off: 0.5 makes the bonus positive where a class was seen fewer than 4 times");
   v("outcome_bonus.count", c.bonus_count, any_value, "1",
     "historical count of ucb, ucb_mean, ucb_con: before this step, or including its group");
+  v("outcome_bonus.on_answer", c.bonus_on_answer, any_value, "1",
+    "the tokens of the stated answer receive the bonus too; the paper leaves them out");
   v("mmr.lambda", c.mmr_lambda, between(0, 1), "1",
     "weight of quality against similarity to what is already chosen");
   v("mmr.adaptive", c.mmr_adaptive, any_value, "1",
@@ -186,6 +189,11 @@ void describe(C& c, Visitor&& v) requires std::is_same_v<std::remove_const_t<C>,
 KOKKOS_INLINE_FUNCTION bool shapes_advantage(Shaping s) {
   return s == Shaping::uniqueness || s == Shaping::ucb || s == Shaping::ucb_mean ||
          s == Shaping::ucb_con || s == Shaping::batch;
+}
+
+/// Adds a bonus to the advantage (A8).
+KOKKOS_INLINE_FUNCTION bool adds_bonus(Shaping s) {
+  return shapes_advantage(s) && s != Shaping::uniqueness;
 }
 
 /// Multiplies or divides quality, so that a negative one would be punished for being rare.

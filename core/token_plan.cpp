@@ -3,10 +3,14 @@
 namespace motley {
 
 template <class Scalar>
-TokenPlan<Scalar> make_token_plan(int R, int B, int G, int T) {
+TokenPlan<Scalar> make_token_plan(int R, int B, int G, int T, int top_k) {
   TokenPlan<Scalar> plan;
   plan.role = View4<int>("motley::token_plan::role", R, B, G, T);
   plan.sequence_log_ratio = View3<Scalar>("motley::token_plan::sequence_log_ratio", R, B, G);
+  plan.pair = View3<int>("motley::token_plan::pair", R, B, G);
+  plan.pair_slope = View3<Scalar>("motley::token_plan::pair_slope", R, B, G);
+  plan.pair_share = View3<Scalar>("motley::token_plan::pair_share", R, B, G);
+  if (top_k > 0) plan.top = View4<int>("motley::token_plan::top", R, B, G, std::size_t(T) * top_k);
   plan.key = View2<std::uint64_t>("motley::token_plan::key", R, std::size_t(B) * G * T);
   plan.partial = View3<double>("motley::token_plan::partial", R, B, kPlanSums);
   return plan;
@@ -37,6 +41,75 @@ struct PlanSums {
     return l;
   }
 
+  /// The k-th smallest entropy of a completion of n tokens.
+  KOKKOS_INLINE_FUNCTION double order_statistic(int r, int b, int g, int n, int k) const {
+    for (int t = 0; t < n; ++t) {
+      const float h = x.entropy(r, b, g, t);
+      int below = 0, equal = 0;
+      for (int i = 0; i < n; ++i) {
+        below += x.entropy(r, b, g, i) < h ? 1 : 0;
+        equal += x.entropy(r, b, g, i) == h ? 1 : 0;
+      }
+      if (below <= k && k < below + equal) return double(h);
+    }
+    return 0.0;
+  }
+
+  KOKKOS_INLINE_FUNCTION void mark_uncertain(const LossParams& p, int r, int b, int g,
+                                             int n) const {
+    const double place = p.simko_quantile * (n - 1);
+    const int k = static_cast<int>(place);
+    const double low = order_statistic(r, b, g, n, k);
+    const double high = k + 1 < n ? order_statistic(r, b, g, n, k + 1) : low;
+    const double bound = low + (place - k) * (high - low);
+    for (int t = 0; t < n; ++t) {
+      if (!(double(x.entropy(r, b, g, t)) > bound)) continue;
+      const bool likeliest = plan.top_of(r, b, g, t, x.shape.T)[0] == x.token(r, b, g, t);
+      plan.role(r, b, g, t) = kTokenUncertain | (likeliest ? kTokenLikeliest : 0);
+    }
+  }
+
+  /// Sum of new - reference over a completion.
+  KOKKOS_INLINE_FUNCTION double gain(int r, int b, int g) const {
+    double sum = 0.0;
+    for (int t = 0; t < x.length(r, b, g); ++t)
+      sum += double(new_log_prob(r, b, g, t)) - double(x.ref_log_prob(r, b, g, t));
+    return sum;
+  }
+
+  KOKKOS_INLINE_FUNCTION void pair_up(const LossParams& p, int r, int b) const {
+    const auto counted = [&](int g) { return x.used(r, b, g) != 0 && x.length(r, b, g) > 0; };
+    double lowest = 0.0, highest = 0.0;
+    bool any = false;
+    for (int g = 0; g < x.shape.G; ++g) {
+      if (!counted(g)) continue;
+      const double q = double(x.quality(r, b, g));
+      lowest = !any || q < lowest ? q : lowest;
+      highest = !any || q > highest ? q : highest;
+      any = true;
+    }
+    if (!(highest > lowest)) return;
+    const double width = p.divpo_band * (highest - lowest);
+    int chosen = -1, rejected = -1;
+    for (int g = 0; g < x.shape.G; ++g) {
+      if (!counted(g)) continue;
+      const double q = double(x.quality(r, b, g));
+      const float d = x.diversity(r, b, g);
+      if (q >= highest - width && (chosen < 0 || d > x.diversity(r, b, chosen))) chosen = g;
+      if (q <= lowest + width && (rejected < 0 || d < x.diversity(r, b, rejected))) rejected = g;
+    }
+    const double margin = p.divpo_beta * (gain(r, b, chosen) - gain(r, b, rejected));
+    // sigmoid(-m) and -ln sigmoid(m) without overflow on either side.
+    const double e = Kokkos::exp(margin > 0.0 ? -margin : margin);
+    const double doubt = margin > 0.0 ? e / (1.0 + e) : 1.0 / (1.0 + e);
+    const double loss = (margin > 0.0 ? 0.0 : -margin) + Kokkos::log1p(e);
+    plan.pair(r, b, chosen) = 1;
+    plan.pair(r, b, rejected) = -1;
+    plan.pair_slope(r, b, chosen) = static_cast<Scalar>(-p.divpo_beta * doubt);
+    plan.pair_slope(r, b, rejected) = static_cast<Scalar>(p.divpo_beta * doubt);
+    plan.pair_share(r, b, chosen) = static_cast<Scalar>(loss / x.length(r, b, chosen));
+  }
+
   KOKKOS_INLINE_FUNCTION void operator()(int r, int b) const {
     const LossParams& p = params(r);
     double tokens = 0.0, advantage = 0.0, log_prob = 0.0;
@@ -44,10 +117,12 @@ struct PlanSums {
       const int n = x.length(r, b, g);
       for (int t = 0; t < x.shape.T; ++t) plan.role(r, b, g, t) = 0;
       plan.sequence_log_ratio(r, b, g) = Scalar(0);
+      plan.pair(r, b, g) = 0;
+      plan.pair_slope(r, b, g) = plan.pair_share(r, b, g) = Scalar(0);
       if (x.used(r, b, g) == 0) continue;
-      const double a = double(x.advantage(r, b, g));
       double sum = 0.0;
       for (int t = 0; t < n; ++t) {
+        const double a = double(x.token_advantage(r, b, g, t));
         tokens += 1.0;
         advantage += a;
         log_prob += double(new_log_prob(r, b, g, t));
@@ -55,7 +130,10 @@ struct PlanSums {
       }
       if (p.sequence_ratio())
         plan.sequence_log_ratio(r, b, g) = n > 0 ? static_cast<Scalar>(sum / n) : Scalar(0);
+      if (p.policy == PolicyLoss::simko && n > 0 && plan.top.data() != nullptr)
+        mark_uncertain(p, r, b, g, n);
     }
+    if (p.policy == PolicyLoss::divpo) pair_up(p, r, b);
     plan.partial(r, b, 0) = tokens;
     plan.partial(r, b, 1) = advantage;
     plan.partial(r, b, 2) = log_prob;
@@ -115,7 +193,7 @@ struct PlanSelect {
     const LossParams& p = params(r);
     const Token k = token(i);
     if (!counted(r, k)) return 0;
-    const float a = x.advantage(r, k.b, k.g);
+    const float a = x.token_advantage(r, k.b, k.g, k.t);
     const Scalar fresh = new_log_prob(r, k.b, k.g, k.t);
     const double c = (double(a) - mean_advantage) * (double(fresh) - mean_log_prob);
     if (p.policy == PolicyLoss::kl_cov) return key_of(sortable(static_cast<float>(c)), i);
@@ -198,7 +276,7 @@ void token_plan(const Exec& exec, const ConstView1<LossParams>& params, const Pl
 }
 
 #define MOTLEY_INSTANTIATE(Scalar)                                                             \
-  template TokenPlan<Scalar> make_token_plan<Scalar>(int, int, int, int);                      \
+  template TokenPlan<Scalar> make_token_plan<Scalar>(int, int, int, int, int);                 \
   template void token_plan<Scalar>(const Exec&, const ConstView1<LossParams>&, const PlanKey&, \
                                    const ConstView4<Scalar>&, const RolloutBuffer&, int, int,  \
                                    const TokenPlan<Scalar>&);

@@ -15,8 +15,9 @@ struct PlanKey {
 
 inline constexpr int kPlanSums = 3;
 
+/// \param top_k  the largest simko.top_k of the batch, 0 where no replica has that loss
 template <class Scalar>
-TokenPlan<Scalar> make_token_plan(int R, int B, int G, int T);
+TokenPlan<Scalar> make_token_plan(int R, int B, int G, int T, int top_k = 0);
 
 /// Writes role and sequence_log_ratio of prompts [b_first, b_last) of the replicas whose loss needs
 /// them; the others' stay 0.
@@ -30,6 +31,16 @@ TokenPlan<Scalar> make_token_plan(int R, int B, int G, int T);
 ///   are dropped (2506.01939); the denominators of the aggregation still count every token.
 /// gspo: mean over the completion of new - old; gmpo: of min(new - old, clip_ratio_high) for A > 0,
 ///   max(new - old, -clip_ratio_low) for A < 0.
+/// simko: uncertain are the tokens whose entropy at rollout is above the quantile of their own
+///   completion (linear between order statistics, as torch.quantile); the likeliest is top[0],
+///   which `score_tokens` writes.
+/// divpo: chosen is the most diverse completion with quality >= max - band (max - min), rejected
+/// the
+///   least diverse with quality <= min + band (max - min), over the group's counted completions; no
+///   pair where all qualities are equal. Diversity is what diversity.shaping measures: the
+///   partition's, or lexical (ngram), or by log-probability (unlikelihood). m = beta (sum of new -
+///   ref over the chosen - over the rejected); slopes -+ beta sigmoid(-m), and -ln sigmoid(m) is
+///   shared out over the tokens of the chosen.
 /// Values are compared as float, among equal ones the earlier (b, g, t) wins. Means in double, in
 /// order over (g, t), then b: no result depends on threads, packing or micro-batches.
 /// \param new_log_prob [R,B,G,T] of the current policy; in a step's first update old_log_prob

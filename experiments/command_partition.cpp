@@ -27,12 +27,13 @@ E parse_name(const std::string& text, const char* what) {
 }
 
 /// Every method with the linkage union_find, and the other linkages of the classifier; without a
-/// judge that never errs, and without embeddings of a classifier that makes none.
+/// judge that never errs, and without embeddings that the replay cannot make.
 std::string all_methods(const RunConfig& own) {
   const PartitionParams& p = own.partition;
   const bool errs = p.false_merge > 0 || p.false_split > 0;
   const bool embeds =
-      p.embedding != EmbeddingKind::classifier || own.classifier.form == ClassifierForm::bi_encoder;
+      p.embedding == EmbeddingKind::ngram || (p.embedding == EmbeddingKind::classifier &&
+                                              own.classifier.form == ClassifierForm::bi_encoder);
   std::string list = "oracle,logged";
   for (std::size_t m = 0; m < choices<PartitionMethod>().size(); ++m) {
     const auto method = choice<PartitionMethod>(m);

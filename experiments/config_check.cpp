@@ -71,6 +71,29 @@ void check_reward(const RunConfig& x, const Fault& fault) {
           name_of(shaping), "; allowed: none");
 }
 
+/// What a loss of pairs cannot be joined with.
+template <class Fault>
+void check_pairs(const RunConfig& x, const Fault& fault) {
+  if (x.rollout.group_size < 2)
+    fault("rollout.group_size", "loss.policy = divpo pairs two completions of a group, got ",
+          x.rollout.group_size, "; allowed: at least 2");
+  if (x.loss.kl_coef != 0.0)
+    fault("kl.coef", "loss.policy = divpo holds the reference in its pairs, got ", x.loss.kl_coef,
+          "; allowed: 0");
+  if (x.loss.entropy_coef != 0.0)
+    fault("entropy.coef", "loss.policy = divpo has no loss but that of its pairs, got ",
+          x.loss.entropy_coef, "; allowed: 0");
+  if (x.entropy.adaptive != EntropyAdaptive::off)
+    fault("entropy.adaptive", "loss.policy = divpo has no loss but that of its pairs, got ",
+          name_of(x.entropy.adaptive), "; allowed: off");
+  if (x.loss.top_entropy_quantile < 1.0)
+    fault("loss.top_entropy_quantile", "loss.policy = divpo weighs whole completions, got ",
+          x.loss.top_entropy_quantile, "; allowed: 1");
+  if (x.mismatch.correction != MismatchCorrection::none)
+    fault("mismatch.correction", "loss.policy = divpo has no importance ratio to correct, got ",
+          name_of(x.mismatch.correction), "; allowed: none");
+}
+
 }  // namespace
 
 void check_contradictions(const Configured& c, Faults& faults) {
@@ -154,7 +177,8 @@ void check_contradictions(const Configured& c, Faults& faults) {
         x.classifier.form != ClassifierForm::bi_encoder)
       fault("partition.embedding", method,
             " needs an embedding of each completion, got classifier with classifier.form = ",
-            name_of(x.classifier.form), "; allowed: ngram, or classifier.form = bi_encoder");
+            name_of(x.classifier.form),
+            "; allowed: ngram, policy, or classifier.form = bi_encoder");
     if (x.rollout.group_size > kMaxClusteredGroup)
       fault("rollout.group_size", "too large for partition.method = ", method, ", got ",
             x.rollout.group_size, "; allowed: 1 to ", kMaxClusteredGroup);
@@ -168,6 +192,7 @@ void check_contradictions(const Configured& c, Faults& faults) {
   if (x.loss.sequence_ratio() && x.loss.top_entropy_quantile < 1.0)
     fault("loss.top_entropy_quantile", "the ratio of loss.policy = ", name_of(x.loss.policy),
           " belongs to a whole completion, got ", x.loss.top_entropy_quantile, "; allowed: 1");
+  if (x.loss.policy == PolicyLoss::divpo) check_pairs(x, fault);
   if (x.loss.policy == PolicyLoss::clip_cov && x.loss.clip_cov_lower >= x.loss.clip_cov_upper)
     fault("clip_cov.lower", "must be below clip_cov.upper = ", x.loss.clip_cov_upper, ", got ",
           x.loss.clip_cov_lower);

@@ -93,6 +93,11 @@ Counterfactual::Counterfactual(const std::string& file, std::vector<Variant> var
         ErrorKind::config, v.name,
         ": partition.across_steps counts the completions of every step, and the run has ",
         "log.rollouts = ", own_.log.rollouts, "; allowed: a run with log.rollouts = all");
+    MOTLEY_REQUIRE(v.logged || !clusters_embeddings(v.config.partition.method) ||
+                       v.config.partition.embedding != EmbeddingKind::policy,
+                   ErrorKind::config, v.name,
+                   ": partition.embedding = policy reads the states of the policy of every step, ",
+                   "which the file does not hold; allowed: classifier, ngram");
     // The policy term alone is compared: it is what the advantages act on.
     v.config.loss.kl_coef = 0;
     v.config.loss.entropy_coef = 0;
@@ -274,6 +279,8 @@ const std::vector<int>& Counterfactual::permuted_clusters() {
 std::vector<std::int64_t> Counterfactual::gradient_steps() const {
   const std::set<std::int64_t> logged(steps_.begin(), steps_.end());
   std::vector<std::int64_t> out;
+  // Pairs read the reference and no advantage: nothing to compare.
+  if (own_.loss.policy == PolicyLoss::divpo) return out;
   if (logged.count(0) > 0) out.push_back(0);
   for (const CheckpointEntry& entry :
        list_checkpoints(std::filesystem::path(file_).parent_path() / "checkpoints"))

@@ -117,20 +117,25 @@ std::shared_ptr<Diagnostics> make_diagnostics(const std::vector<RunConfig>& conf
   return d;
 }
 
-void gradient_diagnostics(const Exec& exec, const TrainingState& s, Diagnostics& d) {
+void gradient_diagnostics(const Exec& exec, const TrainingState& s, std::uint32_t step,
+                          Diagnostics& d) {
   const RolloutBuffer& x = s.buffer;
   const int B = s.shape.B;
+  if (s.any_plan)
+    token_plan<float>(exec, s.replicas.loss, {s.replicas.seed, step, 0}, x.old_log_prob, x, 0, B,
+                      s.token_plan);
   const auto gradient_of = [&](const Minibatch& part, const View2<float>& gradient) {
     policy_gradient<float>(exec, s.policy.net, s.weights, s.reference, s.policy_workspace, d.loss,
                            x, d.weight, part, gradient, d.update_sums, d.ratio_max, s.status,
-                           s.token_scale);
+                           s.token_scale, s.token_plan);
   };
   const auto part_gradient = [&](Part part, const View2<float>& gradient) {
     mask_weights(exec, x, part, d.share, d.weight);
     gradient_of({0, B, 1}, gradient);
   };
   const auto half_gradient = [&](int b_first, int b_last, const View2<float>& gradient) {
-    token_weights(exec, d.loss, x.length, x.used, s.shape.T, b_first, b_last, d.weight);
+    token_weights(exec, d.loss, x.length, x.used, s.shape.T, b_first, b_last, d.weight,
+                  s.token_plan);
     gradient_of({b_first, b_last, 1}, gradient);
   };
   const auto put = [&](const GradientPair& p, Diagnostic a, Diagnostic b, Diagnostic angle) {
@@ -141,7 +146,7 @@ void gradient_diagnostics(const Exec& exec, const TrainingState& s, Diagnostics&
     }
   };
   keep_policy_term(exec, s.replicas.loss, d.loss);
-  token_weights(exec, d.loss, x.length, x.used, s.shape.T, 0, B, d.share);
+  token_weights(exec, d.loss, x.length, x.used, s.shape.T, 0, B, d.share, s.token_plan);
   part_gradient(Part::positive, d.first);
   part_gradient(Part::negative, d.second);
   put(compare(exec, d), Diagnostic::grad_norm_positive, Diagnostic::grad_norm_negative,

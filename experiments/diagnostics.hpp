@@ -38,8 +38,9 @@ std::shared_ptr<Diagnostics> make_diagnostics(const std::vector<RunConfig>& conf
 
 /// Before the update: gradients of the completions with advantage above and below 0, of the largest
 /// cluster of every group and of the others, and of the two halves of the prompts; keeps the
-/// policy.
-void gradient_diagnostics(const Exec& exec, const TrainingState& state, Diagnostics& diagnostics);
+/// policy. Where the loss reads statistics over a minibatch, they are of the whole batch.
+void gradient_diagnostics(const Exec& exec, const TrainingState& state, std::uint32_t step,
+                          Diagnostics& diagnostics);
 
 /// After the update: entropy change, mode log odds; writes record.diagnostics.
 void entropy_diagnostics(const Exec& exec, const TrainingState& state, Diagnostics& diagnostics,

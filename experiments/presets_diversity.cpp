@@ -192,7 +192,9 @@ std::vector<Preset> outcome_family() {
   constexpr const char* kPaper = "arXiv 2509.06941";
   const auto preset = [&](const char* name, const char* title, bool history) {
     return Preset{name, title, kPaper,
-                  join_settings({{{"diversity.shaping", name, "outcome-based exploration"}},
+                  join_settings({{{"diversity.shaping", name, "outcome-based exploration"},
+                                  {"outcome_bonus.on_answer", "off",
+                                   "answer tokens stay out of the exploration gradient"}},
                                  history ? std::vector<Setting>{{"partition.across_steps", "on",
                                                                  "historical counts"}}
                                          : std::vector<Setting>{},

@@ -112,6 +112,15 @@ std::vector<Preset> loss_family() {
            {"kl_cov.fraction", "2e-4", "released scripts: .02 to .2 per cent"},
            {"kl_cov.coef", "1", "released scripts"}},
           "at least one token a step, as in the released code; the penalty has no slope at ratio 1: set loss.minibatches or loss.epochs"),
+      grpo_with(
+          "simko", "what a good token gains is shared with its likeliest rivals",
+          "arXiv 2510.14807; code CLR-Lab/SimKO",
+          {{"loss.policy", "simko", "asymmetric update at uncertain tokens"},
+           {"simko.top_k", "3", "the paper's"},
+           {"simko.alpha", "0.01", "released code, mix_topk_coef"},
+           {"simko.quantile", "0.8", "released code, row_quantile_masked"},
+           {"simko.wrong_weight", "1.1", "released code, compute_policy_loss_simko"}},
+          "correct and wrong are the signs of the advantage; entropies and the likeliest tokens are the old policy's, in the release the entropies are the current one's"),
       grpo_with("high_entropy_tokens", "loss on the fifth of the tokens with the highest entropy",
                 "arXiv 2506.01939", {{"loss.top_entropy_quantile", "0.2", "the 80/20 rule"}}),
       grpo_with("entropy_bonus", "a constant bonus on the token entropy", "classic",
@@ -145,6 +154,16 @@ std::vector<Preset> loss_family() {
 std::vector<Preset> update_presets() {
   std::vector<Preset> out = advantage_family();
   for (Preset& preset : loss_family()) out.push_back(std::move(preset));
+  out.push_back(
+      {"divpo", "preference of the most diverse good completion over the least diverse bad one",
+       "arXiv 2501.18101",
+       join_settings({quality_only(),
+                      {{"loss.policy", "divpo", "the loss of DPO, arXiv 2305.18290"},
+                       {"divpo.beta", "0.1", "the usual beta of DPO"},
+                       {"divpo.band", "0.25", "ours; the paper tunes its threshold"},
+                       {"kl.coef", "0", "the reference stands in the pairs"}},
+                      learned_partition()}),
+       "online, one pair a group; diversity is the partition's (diversity.shaping = unlikelihood or ngram: the paper's other two criteria); the paper also trains offline"});
   return out;
 }
 

@@ -67,6 +67,8 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
                                             "clip_cov.",
                                             "kl_cov.",
                                             "sapo.",
+                                            "simko.",
+                                            "divpo.",
                                             "kl.",
                                             "entropy.",
                                             "optim.",

@@ -37,8 +37,11 @@ void stage_rollout(const Exec& exec, TrainingState& s, const Generation& g) {
 }
 
 void stage_score_tokens(const Exec& exec, TrainingState& s, const Generation& g) {
+  ScoreExtras extras{s.token_plan.top, s.replicas.partition, {}};
+  if (s.any_policy_embedding) extras.embedding = s.cluster_workspace.embedding;
   score_tokens(exec, s.policy.net, s.weights, s.policy_workspace, s.replicas.loss, s.buffer,
-               g.attempt == 0 ? s.replicas.active : s.filter.pending, s.buffer.old_log_prob);
+               g.attempt == 0 ? s.replicas.active : s.filter.pending, s.buffer.old_log_prob,
+               extras);
 }
 
 void stage_score(const Exec& exec, TrainingState& s) {
@@ -161,7 +164,9 @@ void stage_group_advantage(const Exec& exec, TrainingState& s, std::uint32_t ste
   group_advantage<float>(exec,
                          {table.advantage, table.shaping, x.quality, x.diversity, x.reward,
                           x.cluster, x.cluster_size, x.history, x.length, x.used},
-                         s.reward_workspace, x.group_mean, x.group_std, x.advantage);
+                         s.reward_workspace, x.group_mean, x.group_std, x.advantage,
+                         x.answer_advantage);
+  if (x.answer_start.span() > 0) s.task->answer_start(exec, x.token, x.length, x.answer_start);
 }
 
 void stage_entropy_control(const Exec& exec, TrainingState& s) {
@@ -193,7 +198,7 @@ void stage_token_plan(const Exec& exec, TrainingState& s, std::uint32_t step, in
 void stage_policy_gradient(const Exec& exec, TrainingState& s, const Minibatch& minibatch) {
   const RolloutBuffer& x = s.buffer;
   token_weights(exec, s.replicas.loss, x.length, x.used, s.shape.T, minibatch.b_first,
-                minibatch.b_last, s.token_weight);
+                minibatch.b_last, s.token_weight, s.token_plan);
   policy_gradient<float>(exec, s.policy.net, s.weights, s.reference, s.policy_workspace,
                          s.replicas.loss, x, s.token_weight, minibatch, s.gradient, s.update_sums,
                          s.ratio_max, s.status, s.token_scale, s.token_plan);
@@ -223,7 +228,7 @@ bool diagnosed(const TrainingState& s, std::uint32_t step) {
 }  // namespace
 
 void stage_gradient_diagnostics(const Exec& exec, TrainingState& s, std::uint32_t step) {
-  if (diagnosed(s, step)) gradient_diagnostics(exec, s, *s.diagnostics);
+  if (diagnosed(s, step)) gradient_diagnostics(exec, s, step, *s.diagnostics);
 }
 
 void stage_entropy_diagnostics(const Exec& exec, TrainingState& s, std::uint32_t step,

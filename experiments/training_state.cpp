@@ -53,8 +53,9 @@ ReplicaTable make_replica_table(const std::vector<RunConfig>& configs) {
   t.optim = column<OptimConfig>("optim", configs, [](const RunConfig& c) { return c.optim; });
   t.lr = column<double>("lr", configs, [](const RunConfig& c) { return c.optim.lr; });
   t.active = column<int>("active", configs, [](const RunConfig&) { return 1; });
-  t.has_reference = column<int>("has_reference", configs,
-                                [](const RunConfig& c) { return c.loss.kl_coef != 0.0 ? 1 : 0; });
+  t.has_reference = column<int>("has_reference", configs, [](const RunConfig& c) {
+    return c.loss.needs_reference() ? 1 : 0;
+  });
   t.reward_model = column<RewardParams>("reward_model", configs, [](const RunConfig& c) {
     return RewardParams{c.reward_model.squash, c.reward_model.format};
   });
@@ -100,11 +101,16 @@ void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& 
                        embeds_by_classifier(p) || c.eval.partition == EvalPartition::classifier;
     MOTLEY_REQUIRE(!embeds_by_classifier(p) || s.classifier.net.form == ClassifierForm::bi_encoder,
                    ErrorKind::config, "partition.embedding: a ", name_of(s.classifier.net.form),
-                   " embeds no single completion, got classifier; allowed: ngram, or ",
+                   " embeds no single completion, got classifier; allowed: ngram, policy, or ",
                    "classifier.form = bi_encoder");
     s.any_judge = s.any_judge || p.method == PartitionMethod::noisy_oracle;
-    if (clusters_embeddings(p.method))
-      width = std::max(width, embeds_by_classifier(p) ? s.classifier.net.width() : kNgramBins);
+    if (clusters_embeddings(p.method)) {
+      const bool by_policy = p.embedding == EmbeddingKind::policy;
+      s.any_policy_embedding = s.any_policy_embedding || by_policy;
+      width = std::max(width, embeds_by_classifier(p) ? s.classifier.net.width()
+                              : by_policy             ? s.policy.net.width
+                                                      : kNgramBins);
+    }
     classes.kept.push_back(p.across_steps);
     any_history = any_history || p.across_steps;
   }
@@ -142,9 +148,10 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.replicas = make_replica_table(configs);
   s.update = first.update;
   s.symmetrize = first.classifier.symmetrize;
-  bool exact_kl = false, logdet = false;
+  bool exact_kl = false, logdet = false, answers = false;
+  int top_k = 0;
   for (const RunConfig& c : configs) {
-    s.any_reference = s.any_reference || c.loss.kl_coef != 0.0;
+    s.any_reference = s.any_reference || c.loss.needs_reference();
     s.any_plan = s.any_plan || c.loss.needs_plan();
     s.any_new_log_prob = s.any_new_log_prob || c.loss.needs_new_log_prob();
     s.any_reset = s.any_reset || moves_reference(c.loss);
@@ -155,6 +162,8 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
     s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
                                                     c.diversity.reward_bias == RewardBias::none);
     exact_kl = exact_kl || c.loss.exact_kl();
+    answers = answers || (adds_bonus(c.diversity.shaping) && !c.diversity.bonus_on_answer);
+    if (c.loss.policy == PolicyLoss::simko) top_k = std::max(top_k, c.loss.simko_top_k);
   }
 
   TransformerConfig model = first.model;
@@ -182,6 +191,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   }
 
   s.buffer = RolloutBuffer(s.shape);
+  if (answers) s.buffer.allocate_answers();
   s.rollout_workspace =
       make_rollout_workspace<float>(net, R, s.shape.B, s.shape.G, s.shape.P, s.shape.T);
   s.policy_workspace =
@@ -195,7 +205,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   s.filter = make_filter_state(R, s.shape.B);
   s.pending_on_host = HostView1<int>("motley::step::pending", R);
   accept_groups(Exec(), s.filter);
-  if (s.any_plan) s.token_plan = make_token_plan<float>(R, s.shape.B, s.shape.G, s.shape.T);
+  if (s.any_plan) s.token_plan = make_token_plan<float>(R, s.shape.B, s.shape.G, s.shape.T, top_k);
   if (s.any_new_log_prob && s.update.epochs * s.update.minibatches > 1)
     s.new_log_prob = View4<float>("motley::step::new_log_prob", R, s.shape.B, s.shape.G, s.shape.T);
   s.entropy_coef = View2<double>("motley::step::entropy_coef", R, 1);
@@ -235,6 +245,7 @@ std::size_t training_bytes(const TrainingState& s) {
   add(s.reward_workspace.matrix);
   add(s.token_plan.role);
   add(s.token_plan.key);
+  add(s.token_plan.top);
   add(s.new_log_prob);
   if (s.any_classifier) {
     add(s.classifier_weights.encoder.params);

@@ -31,7 +31,7 @@ struct ReplicaTable {
   View1<OptimConfig> optim;                // [R]
   View1<double> lr;                        // [R]
   View1<int> active;                       // [R] all 1: every replica trains
-  View1<int> has_reference;                // [R] 1 where kl.coef > 0
+  View1<int> has_reference;                // [R] 1 where its log-probabilities are read
   View1<int> needs_new_log_prob;           // [R] 1 where every pass scores anew
   View1<TemperatureSchedule> temperature;  // [R]
   View1<FilterParams> filter;              // [R]
@@ -63,6 +63,7 @@ struct TrainingState {
   bool any_classifier = false;    ///< weights in use, for pair scores or embeddings
   bool any_judge = false;
   bool any_clustering = false;
+  bool any_policy_embedding = false;  ///< clusters the policy's own states
   bool any_schedule = false;    ///< of the temperature
   bool any_filter = false;      ///< dynamic sampling
   bool any_correction = false;  ///< of the mismatch between sampler and trainer
@@ -119,7 +120,7 @@ std::size_t training_bytes(const TrainingState& state);
 
 /// The reference of such a run is not its base policy, and travels in checkpoints.
 inline bool moves_reference(const LossParams& p) {
-  return p.kl_coef != 0.0 && p.kl_reset_every > 0;
+  return p.needs_reference() && p.kl_reset_every > 0;
 }
 
 /// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and

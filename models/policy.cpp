@@ -52,74 +52,6 @@ PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int 
   return w;
 }
 
-template <class Scalar, class Out>
-struct ScoreKernel {
-  Net net;
-  Weights<Scalar> weights;
-  TileWorkspace<Scalar> workspace;
-  PolicyTiling tiling;
-  ConstView1<LossParams> params;
-  RolloutBuffer buffer;
-  ConstView1<int> active;
-  View4<Out> log_prob;
-  int jobs, tiles;
-
-  KOKKOS_INLINE_FUNCTION void write(int r, int b, int g, int t, const Scalar* row,
-                                    const RowSoftmax<Scalar>& s) const {
-    if (t < buffer.length(r, b, g))
-      log_prob(r, b, g, t) = static_cast<Out>(s.log_prob(row[buffer.token(r, b, g, t)]));
-  }
-
-  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
-    const int slot = team.league_rank();
-    Tile<Scalar> tile{};
-    std::int64_t ints = 0;
-    lay_out_tile(net, workspace.shape, &workspace.memory(slot, 0), &workspace.ints(slot, 0), tile,
-                 ints);
-    for (int job = take_job(team, workspace.next_job.data()); job < jobs;
-         job = take_job(team, workspace.next_job.data())) {
-      const int r = job / tiles;
-      if (active(r) == 0) continue;
-      const TileSpan span = tile_span(tiling, 0, job % tiles);
-      team_for(team, span.g1 - span.g0, tiling.T,
-               [&](int i, int t) { log_prob(r, span.b, span.g0 + i, t) = Out(0); });
-      load_group(team, buffer, r, span, tile);
-      forward(team, net, &weights.params(r, 0), &weights.packed(r, 0), weights.rope.data(), tile);
-      const int last_prompt = buffer.prompt_length(r, span.b) - 1;
-      const Scalar inv_temperature = static_cast<Scalar>(params(r).inv_temperature);
-      for (int first = last_prompt; first < tile.rows; first += tile.shape.head_rows) {
-        const int count =
-            first + tile.shape.head_rows < tile.rows ? tile.shape.head_rows : tile.rows - first;
-        head(team, net, &weights.packed(r, 0), tile.hidden, first, count, tile.logits);
-        team_for(team, count, [&](int i) {
-          Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
-          const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
-          const int stream = tile.stream[first + i];
-          if (stream == 0) {
-            for (int g = span.g0; g < span.g1; ++g) write(r, span.b, g, 0, row, softmax);
-          } else {
-            write(r, span.b, span.g0 + stream - 1, tile.index[first + i] + 1, row, softmax);
-          }
-        });
-      }
-    }
-  }
-};
-
-template <class Scalar, class Out>
-void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
-                  const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
-                  const RolloutBuffer& buffer, const ConstView1<int>& active,
-                  const View4<Out>& log_prob) {
-  const int R = buffer.shape.R;
-  const int tiles = workspace.tiling.tiles(buffer.shape.B);
-  Kokkos::deep_copy(exec, workspace.score.next_job, 0);
-  const ScoreKernel<Scalar, Out> kernel{net,    weights, workspace.score, workspace.tiling, params,
-                                        buffer, active,  log_prob,        R * tiles,        tiles};
-  Kokkos::parallel_for("motley::models::score_tokens", tile_policy(exec, workspace.score.slots),
-                       kernel);
-}
-
 /// Forward, loss and backward of the tiles of one chunk.
 template <class Scalar>
 struct GradientKernel {
@@ -153,8 +85,9 @@ struct GradientKernel {
     const Scalar new_log_prob = softmax.log_prob(row[token]);
     const Scalar old_log_prob = buffer.old_log_prob(r, b, g, t);
     const Scalar ref_log_prob = buffer.ref_log_prob(r, b, g, t);
-    const TokenLoss<Scalar> loss = token_loss(p, new_log_prob, old_log_prob, ref_log_prob,
-                                              static_cast<Scalar>(buffer.advantage(r, b, g)), note);
+    const TokenLoss<Scalar> loss =
+        token_loss(p, new_log_prob, old_log_prob, ref_log_prob,
+                   static_cast<Scalar>(buffer.token_advantage(r, b, g, t)), note);
     if (!Kokkos::isfinite(new_log_prob) || !Kokkos::isfinite(loss.policy))
       report(status, r, Stage::policy_gradient, b, g, t);
     const auto add = [&](UpdateSum which, double value) { sums[static_cast<int>(which)] += value; };
@@ -180,7 +113,8 @@ struct GradientKernel {
     add(UpdateSum::penalised, (note.role & kTokenPenalised) != 0 ? 1.0 : 0.0);
     if (double(loss.ratio) > sums[kUpdateSums]) sums[kUpdateSums] = double(loss.ratio);
     row_loss_gradient(p, row, net.vocab, softmax, token, loss.d_log_prob, entropy, ref_row, ref,
-                      divergence.mean_slope, share);
+                      divergence.mean_slope, share, plan.top_of(r, b, g, t, buffer.shape.T),
+                      p.simko_top_k, loss.d_top);
   }
 
   /// Logits -> losses -> gradient of the logits, for one row of the head's block.
@@ -363,16 +297,6 @@ void policy_gradient(const Exec& exec, const Net& net, const Weights<Scalar>& we
       const TokenPlan<Scalar>&);
 MOTLEY_INSTANTIATE(float)
 MOTLEY_INSTANTIATE(double)
-#undef MOTLEY_INSTANTIATE
-
-#define MOTLEY_INSTANTIATE(Scalar, Out)                                                        \
-  template void score_tokens<Scalar, Out>(const Exec&, const Net&, const Weights<Scalar>&,     \
-                                          const PolicyWorkspace<Scalar>&,                      \
-                                          const ConstView1<LossParams>&, const RolloutBuffer&, \
-                                          const ConstView1<int>&, const View4<Out>&);
-MOTLEY_INSTANTIATE(float, float)
-MOTLEY_INSTANTIATE(double, float)
-MOTLEY_INSTANTIATE(double, double)
 #undef MOTLEY_INSTANTIATE
 
 }  // namespace motley

@@ -3,6 +3,7 @@
 
 #include "core/base/status.hpp"
 #include "core/objective.hpp"
+#include "core/partition.hpp"
 #include "core/rollout.hpp"
 #include "models/tile.hpp"
 
@@ -36,15 +37,27 @@ template <class Scalar>
 PolicyWorkspace<Scalar> make_policy_workspace(const Net& net, int R, int B, int G, int P, int T,
                                               bool exact_kl);
 
+/// What else a scoring pass leaves behind; empty views ask for nothing.
+struct ScoreExtras {
+  View4<int> top;  ///< [R,B,G,T*K] the K likeliest tokens at every position, likeliest first, among
+                   ///< equal ones the lower; of replicas with loss.policy = simko
+  ConstView1<PartitionParams> partition;  ///< [R]
+  View4<float> embedding;  ///< [R,B,G,E] of replicas that cluster partition.embedding = policy: the
+                           ///< mean of the final states that have read the completion's tokens but
+                           ///< the last (of one token: the prompt's), to length 1, 0 beyond the
+                           ///< width. No gradient goes through it
+};
+
 /// Log-probabilities of the logged tokens under `weights`, by the trainer's own forward pass; with
 /// the sampler's weights they equal its log-probabilities bit for bit.
 /// \param log_prob [R,B,G,T] out, nats, 0 where masked; replicas with active(r) = 0 are left alone.
 /// Out is float (the buffer's) or Scalar.
+/// \param extras  written for the active replicas that use them
 template <class Scalar, class Out>
 void score_tokens(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
                   const PolicyWorkspace<Scalar>& workspace, const ConstView1<LossParams>& params,
                   const RolloutBuffer& buffer, const ConstView1<int>& active,
-                  const View4<Out>& log_prob);
+                  const View4<Out>& log_prob, const ScoreExtras& extras = ScoreExtras());
 
 /// What the policy gradient is taken of: prompts [b_first, b_last) of every replica.
 struct Minibatch {

@@ -13,6 +13,7 @@
 #include "core/base/error.hpp"
 #include "core/rollout.hpp"
 #include "models/tasks/countdown_corpus.hpp"
+#include "models/tasks/prompt_pool.hpp"
 
 namespace motley {
 
@@ -124,52 +125,30 @@ void Countdown::draw_pool(const TaskConfig& config, const std::vector<std::uint6
                  " training and ", eval, " held-out prompts; allowed: at most ", 2 * easy_in_all,
                  " together");
   const auto R = seeds.size();
-  const int N = train + eval;
-  prompts_.num_train = train;
-  prompts_.num_eval = eval;
-  prompts_.token = View3<int>("motley::task::prompt", R, N, kPromptLength);
-  prompts_.length = View2<int>("motley::task::prompt_length", R, N);
-  held_out_ = View2<int>("motley::task::held_out", R, t.problem.size());
-  Kokkos::deep_copy(prompts_.length, kPromptLength);
-  const auto token = Kokkos::create_mirror(prompts_.token);
-  const auto held_out = Kokkos::create_mirror(held_out_);
-  Kokkos::deep_copy(held_out, 0);
+  PromptPool pool(prompts_, R, train, eval, kPromptLength);
+  HeldOut held_out(held_out_, R, t.problem.size());
   for (std::size_t r = 0; r < R; ++r) {
     const DrawKey key{seeds[r], Stream::task, 0};
-    prompts_.num_classes.emplace_back(static_cast<std::size_t>(N));
-    prompts_.difficulty.emplace_back(static_cast<std::size_t>(N));
-    // Held out first; kind 0 = easy, 1 = hard.
-    int eval_left[2] = {eval - eval / 2, eval / 2};
-    int train_left[2] = {train - train / 2, train / 2};
-    int train_row = 0;
-    int eval_row = train;
+    // Kind 0 = easy, 1 = hard.
+    RowQuotas rows(train, {eval - eval / 2, eval / 2}, {train - train / 2, train / 2});
     for (const int id : shuffled(static_cast<int>(t.problem.size()), key, 0)) {
       const Problem& p = t.problem[static_cast<std::size_t>(id)];
-      const int kind = p.hard ? 1 : 0;
-      int row = -1;
-      if (eval_left[kind] > 0) {
-        --eval_left[kind];
-        row = eval_row++;
-        held_out(r, id) = 1;
-      } else if (train_left[kind] > 0) {
-        --train_left[kind];
-        row = train_row++;
-      } else {
-        continue;
-      }
+      const int row = rows.take(p.hard ? 1 : 0);
+      if (row < 0) continue;
+      if (rows.is_held_out(row)) held_out.mark(r, static_cast<std::size_t>(id));
       const DrawKey order{seeds[r], Stream::task, 1};
       const std::vector<int> place = shuffled(kNumbers, order, static_cast<std::uint32_t>(id));
       const auto& numbers = t.multiset[static_cast<std::size_t>(p.multiset)];
       for (int k = 0; k < kNumbers; ++k)
-        token(r, row, k) =
+        pool.token(r, row, k) =
             number_token(numbers[static_cast<std::size_t>(place[static_cast<std::size_t>(k)])]);
-      token(r, row, kNumbers) = number_token(p.target);
+      pool.token(r, row, kNumbers) = number_token(p.target);
       prompts_.num_classes[r][static_cast<std::size_t>(row)] = p.num_solutions;
       prompts_.difficulty[r][static_cast<std::size_t>(row)] = p.hard ? 1.0f : 0.0f;
     }
   }
-  Kokkos::deep_copy(prompts_.token, token);
-  Kokkos::deep_copy(held_out_, held_out);
+  pool.copy_to_device();
+  held_out.copy_to_device();
 }
 
 void Countdown::score(const Exec& exec, const ConstView2<int>& prompt_id,

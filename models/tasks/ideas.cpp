@@ -14,6 +14,7 @@
 #include "core/rollout.hpp"
 #include "models/tasks/draws.hpp"
 #include "models/tasks/ideas_judge.hpp"
+#include "models/tasks/prompt_pool.hpp"
 #include "models/tasks/task.hpp"
 
 namespace motley {
@@ -127,26 +128,18 @@ void Ideas::draw_pool(const TaskConfig& config, const std::vector<std::uint64_t>
                  " training and ", eval, " held-out prompts; allowed: at most ", kThemes,
                  " together");
   const auto R = seeds.size();
-  const int N = train + eval;
-  prompts_.num_train = train;
-  prompts_.num_eval = eval;
-  prompts_.token = View3<int>("motley::task::prompt", R, N, kPromptLength);
-  prompts_.length = View2<int>("motley::task::prompt_length", R, N);
-  Kokkos::deep_copy(prompts_.length, kPromptLength);
-  const auto token = Kokkos::create_mirror(prompts_.token);
+  PromptPool pool(prompts_, R, train, eval, kPromptLength);
   for (std::size_t r = 0; r < R; ++r) {
-    prompts_.difficulty.emplace_back(static_cast<std::size_t>(N), 0.0f);
-    prompts_.num_classes.emplace_back(static_cast<std::size_t>(N));
     const std::vector<int> order = shuffled(kThemes, {seeds[r], Stream::task, 0}, 0);
-    for (int n = 0; n < N; ++n) {
+    for (int n = 0; n < train + eval; ++n) {
       const int theme = order[static_cast<std::size_t>(n)];
-      token(r, n, 0) = IdeaGrammar::adjective_token(theme / kNouns);
-      token(r, n, 1) = IdeaGrammar::noun_token(theme % kNouns);
+      pool.token(r, n, 0) = IdeaGrammar::adjective_token(theme / kNouns);
+      pool.token(r, n, 1) = IdeaGrammar::noun_token(theme % kNouns);
       prompts_.num_classes[r][static_cast<std::size_t>(n)] =
           passing[r][static_cast<std::size_t>(theme)];
     }
   }
-  Kokkos::deep_copy(prompts_.token, token);
+  pool.copy_to_device();
 }
 
 std::string Ideas::class_name(int class_id) const {

@@ -17,6 +17,7 @@
 #include "core/base/error.hpp"
 #include "core/rollout.hpp"
 #include "models/tasks/draws.hpp"
+#include "models/tasks/prompt_pool.hpp"
 #include "models/tasks/task.hpp"
 
 namespace motley {
@@ -89,6 +90,8 @@ class Scratchpad final : public Task {
   void score(const Exec& exec, const ConstView2<int>& prompt_id, const ConstView4<int>& token,
              const ConstView3<int>& length, const View3<int>& finish, const View3<float>& quality,
              const View3<int>& class_id) const override;
+  void answer_start(const Exec& exec, const ConstView4<int>& token, const ConstView3<int>& length,
+                    const View3<int>& start) const override;
   void corpus(const Exec& exec, const ConstView1<CorpusParams>& params, Stream stream,
               std::uint32_t step, bool held_out, int same_prompt,
               const CorpusBatch& batch) const override;
@@ -153,29 +156,18 @@ void Scratchpad::draw_pool(const TaskConfig& config, const std::vector<std::uint
                  config.skew, ") and ", eval, " held-out prompts, which need ", most_needed,
                  "; use more digits or fewer prompts");
 
-  const int R = static_cast<int>(seeds.size());
-  const int N = train + eval;
-  prompts_.num_train = train;
-  prompts_.num_eval = eval;
-  prompts_.token = View3<int>("motley::task::prompt", R, N, n);
-  prompts_.length = View2<int>("motley::task::prompt_length", R, N);
-  prompts_.num_classes.assign(seeds.size(),
-                              std::vector<int>(static_cast<std::size_t>(N), kFamilies));
-  prompts_.difficulty.assign(seeds.size(), std::vector<float>(static_cast<std::size_t>(N), 0.0f));
-  held_out_ = View2<int>("motley::task::held_out", R, all);
-  Kokkos::deep_copy(prompts_.length, n);
-  auto token = Kokkos::create_mirror(prompts_.token);
-  auto held_out = Kokkos::create_mirror(held_out_);
-  Kokkos::deep_copy(held_out, 0);
+  PromptPool pool(prompts_, seeds.size(), train, eval, n);
+  HeldOut held_out(held_out_, seeds.size(), static_cast<std::size_t>(all));
+  for (auto& classes : prompts_.num_classes) classes.assign(classes.size(), kFamilies);
   const auto answer_of = [&](std::int64_t number) {
     int sum = 0;
     for (int i = 0; i < n; ++i, number /= m) sum += static_cast<int>(number % m);
     return sum % m;
   };
-  for (int r = 0; r < R; ++r) {
+  for (std::size_t r = 0; r < seeds.size(); ++r) {
     std::vector<std::int64_t> order(static_cast<std::size_t>(all));
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
-    const DrawKey key{seeds[static_cast<std::size_t>(r)], Stream::task, 0};
+    const DrawKey key{seeds[r], Stream::task, 0};
     for (std::size_t i = order.size() - 1; i > 0; --i) {
       const std::uint32_t bits = draw_bits(key, static_cast<std::uint32_t>(i), 0).x[0];
       std::swap(order[i], order[uniform_below(bits, static_cast<std::uint32_t>(i + 1))]);
@@ -186,28 +178,18 @@ void Scratchpad::draw_pool(const TaskConfig& config, const std::vector<std::uint
     for (int i = 0; i < eval; ++i) ++eval_left[static_cast<std::size_t>(i % m)];
     train_left[0] = zeros;
     for (int i = 0; i < train - zeros; ++i) ++train_left[static_cast<std::size_t>(1 + i % (m - 1))];
-    int train_row = 0;
-    int eval_row = train;
+    RowQuotas rows(train, eval_left, train_left);
     for (const std::int64_t number : order) {
-      const auto a = static_cast<std::size_t>(answer_of(number));
-      int row = -1;
-      if (eval_left[a] > 0) {
-        --eval_left[a];
-        row = eval_row++;
-        held_out(r, number) = 1;
-      } else if (train_left[a] > 0) {
-        --train_left[a];
-        row = train_row++;
-      } else {
-        continue;
-      }
+      const int row = rows.take(static_cast<std::size_t>(answer_of(number)));
+      if (row < 0) continue;
+      if (rows.is_held_out(row)) held_out.mark(r, static_cast<std::size_t>(number));
       std::int64_t rest = number;
       for (int i = 0; i < n; ++i, rest /= m)
-        token(r, row, i) = grammar_.digit(static_cast<int>(rest % m));
+        pool.token(r, row, i) = grammar_.digit(static_cast<int>(rest % m));
     }
   }
-  Kokkos::deep_copy(prompts_.token, token);
-  Kokkos::deep_copy(held_out_, held_out);
+  pool.copy_to_device();
+  held_out.copy_to_device();
 }
 
 std::string Scratchpad::class_name(int class_id) const {
@@ -238,6 +220,26 @@ void Scratchpad::score(const Exec& exec, const ConstView2<int>& prompt_id,
         quality(r, b, g) = valid && meaning % grammar.m == wanted ? 1.0f : 0.0f;
         if (!valid && finish(r, b, g) == static_cast<int>(Finish::eos))
           finish(r, b, g) = static_cast<int>(Finish::invalid);
+      });
+}
+
+/// Behind the first ANS: the marker itself is where a text chooses to answer without work.
+void Scratchpad::answer_start(const Exec& exec, const ConstView4<int>& token,
+                              const ConstView3<int>& length, const View3<int>& start) const {
+  const int R = static_cast<int>(token.extent(0));
+  const int B = static_cast<int>(token.extent(1));
+  const int G = static_cast<int>(token.extent(2));
+  require_extents(start, "answer_start", "start", "[R,B,G]", R, B, G);
+  const int marker = grammar_.answer();
+  Kokkos::parallel_for(
+      "motley::tasks::scratchpad_answer_start", Kokkos::RangePolicy<Exec>(exec, 0, R * B * G),
+      KOKKOS_LAMBDA(const int job) {
+        const int g = job % G;
+        const int b = job / G % B;
+        const int r = job / (G * B);
+        int t = 0;
+        while (t < length(r, b, g) && token(r, b, g, t) != marker) ++t;
+        start(r, b, g) = t < length(r, b, g) ? t + 1 : t;
       });
 }
 

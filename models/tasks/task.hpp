@@ -152,6 +152,14 @@ class Task {
                      const View3<int>& finish, const View3<float>& quality,
                      const View3<int>& class_id) const = 0;
 
+  /// First token of every completion's stated answer, what stands before it being work that leads
+  /// there; the length where a text states none, and in tasks whose completions are one piece.
+  /// \param token [R,B,G,T]   \param length [R,B,G]   \param start [R,B,G] out
+  virtual void answer_start(const Exec& exec, const ConstView4<int>& /*token*/,
+                            const ConstView3<int>& length, const View3<int>& start) const {
+    Kokkos::deep_copy(exec, start, length);
+  }
+
   /// Draws a batch of texts: row n of replica r at address (seed, stream, step, n). Prompts come
   /// from outside the held-out set when `held_out` is false, from the held-out set otherwise.
   /// `same_prompt` > 1: rows come in runs of that many with one prompt (for pairs).

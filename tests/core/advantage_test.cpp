@@ -133,6 +133,39 @@ INSTANTIATE_TEST_SUITE_P(Advantage, EveryAdvantage,
                            return std::string(name_of(kShapings[info.param]));
                          });
 
+/// on_answer = off: the answer's advantage has no bonus, the others' is what it was; on: both
+/// alike.
+TEST(Advantage, TheBonusStaysOutOfTheAnswer) {
+  for (const Shaping shaping :
+       {Shaping::ucb, Shaping::ucb_mean, Shaping::ucb_con, Shaping::batch, Shaping::uniqueness}) {
+    const auto groups = draw_groups(6, 7, Kind::random, false, false, 21);
+    const Ints used = {1, 1, 0, 1, 1, 1};
+    const AdvantageParams a{.norm = AdvantageNorm::group, .eps = 1e-3};
+    const ShapingParams on{.shaping = shaping, .bonus_coef = 0.4, .bonus_b0 = 0.3};
+    ShapingParams off = on, none = on;
+    off.bonus_on_answer = false;
+    none.bonus_coef = 0;
+    const auto got = run<double>(groups, {on, off}, {a, a}, {.used = used});
+    std::vector<oracle::ShapedGroup> shaped;
+    const std::size_t half = got.advantage.size() / 2;
+    for (std::size_t i = 0; i < half; ++i) {
+      if (i % 7 == 0) shaped.emplace_back();
+      shaped.back().diversity.push_back(got.diversity[i]);
+      shaped.back().reward.push_back(got.reward[i]);
+    }
+    const auto with = oracle::advantages(groups, shaped, used, knobs_of(on), knobs_of(a));
+    const auto without = oracle::advantages(groups, shaped, used, knobs_of(none), knobs_of(a));
+    int differ = 0;
+    for (std::size_t i = 0; i < half; ++i) {
+      EXPECT_NEAR(got.advantage[half + i], with[i / 7][i % 7], 1e-11) << name_of(shaping);
+      EXPECT_NEAR(got.answer[half + i], without[i / 7][i % 7], 1e-11) << name_of(shaping);
+      EXPECT_EQ(got.answer[i], got.advantage[i]) << name_of(shaping);
+      differ += got.answer[half + i] != got.advantage[half + i];
+    }
+    EXPECT_EQ(differ > 10, shaping != Shaping::uniqueness) << name_of(shaping);
+  }
+}
+
 TEST(Advantage, EstimatorsInOneBatchGiveTheBitsOfEachAlone) {
   const auto groups = draw_groups(5, 7, Kind::random, false, false, 8);
   const std::vector<AdvantageParams> all = combinations(Shaping::none);

@@ -80,7 +80,7 @@ inline Groups draw_groups(int B, int n, Kind kind, bool correct_only, bool soft,
 
 template <class Scalar>
 struct Result {
-  std::vector<Scalar> diversity, reward, advantage, mean, deviation;
+  std::vector<Scalar> diversity, reward, advantage, mean, deviation, answer;
   Ints used;
 };
 
@@ -120,7 +120,8 @@ Result<Scalar> run(const Groups& groups, const std::vector<ShapingParams>& shapi
       }
     }
   const View3<Scalar> diversity("motley::test::diversity", R, B, n),
-      reward("motley::test::reward", R, B, n), advantage("motley::test::advantage", R, B, n);
+      reward("motley::test::reward", R, B, n), advantage("motley::test::advantage", R, B, n),
+      answer("motley::test::answer", R, B, n);
   const View2<Scalar> mean("motley::test::mean", R, B), deviation("motley::test::deviation", R, B);
   const View3<int> used("motley::test::used", R, B, n);
   const RewardWorkspace workspace = make_reward_workspace(static_cast<int>(R), static_cast<int>(B),
@@ -147,9 +148,9 @@ Result<Scalar> run(const Groups& groups, const std::vector<ShapingParams>& shapi
         Exec(),
         {device<AdvantageParams>(advantages), params, q, diversity, reward, clusters, sizes,
          device_as<View3<int>>(history, R, B, n), lengths, device_as<View3<int>>(counted, R, B, n)},
-        workspace, mean, deviation, advantage);
-  return {values_of(diversity), values_of(reward),    values_of(advantage),
-          values_of(mean),      values_of(deviation), shaped_used};
+        workspace, mean, deviation, advantage, answer);
+  return {values_of(diversity), values_of(reward), values_of(advantage), values_of(mean),
+          values_of(deviation), values_of(answer), shaped_used};
 }
 
 /// The knobs of the oracle for settings of ours.

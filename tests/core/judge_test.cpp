@@ -168,21 +168,25 @@ TEST(Judge, CorrelatedErrorsAreSharedByPairsOfClasses) {
 struct Percolation {
   int n;
   double rate, union_find, greedy, soft, one_cluster;
+  int reference = 400;  ///< groups of the simulation
+  int groups = 2000;    ///< of ours
 };
 
 /// Independent errors percolate through union-find; greedy and soft stand them. The reference is a
-/// simulation of 400 groups, printed to three (diversity) and two (one cluster) digits. Here 2000
-/// groups: the standard error of the difference is sd * sqrt(1/400 + 1/2000), sd that of a group's
-/// mean diversity (measured here) or sqrt(p (1 - p)); four of it and half a printed digit bound it.
+/// simulation of 400 groups (80 of 64 completions), printed to three (diversity) and two (one
+/// cluster) digits. Here 2000 (400): the standard error of the difference is sd * sqrt(1/400 +
+/// 1/2000), sd that of a group's mean diversity (measured here) or sqrt(p (1 - p)); four of it and
+/// half a printed digit bound it.
 TEST(Judge, IndependentErrorsPercolateAsSimulated) {
   for (const Percolation& row :
        {Percolation{8, .05, .715, .852, .833, .02}, Percolation{8, .11, .520, .819, .789, .11},
         Percolation{8, .22, .253, .760, .705, .40}, Percolation{16, .05, .405, .862, .836, .08},
-        Percolation{16, .11, .106, .840, .794, .50}}) {
-    const int n = row.n, groups = 2000;
+        Percolation{16, .11, .106, .840, .794, .50},
+        Percolation{64, .02, .001, .877, .860, .99, 80, 400}}) {
+    const int n = row.n, groups = row.groups;
     Judged x = eight_modes(groups, n);
     const View4<float> scores = x.scores(judge(row.rate, row.rate));
-    const double error = 4 * std::sqrt(1.0 / 400 + 1.0 / groups);
+    const double error = 4 * std::sqrt(1.0 / row.reference + 1.0 / groups);
     const auto check = [&](const std::vector<double>& diversity, double mean, const char* what) {
       double sum = 0, square = 0;
       for (const double d : diversity) {

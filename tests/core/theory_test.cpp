@@ -13,9 +13,10 @@ const AdvantageParams kBare{.baseline = Baseline::none};
 const ShapingParams kDarling{.floor = 0.0};
 const ShapingParams kNone{.shaping = Shaping::none};
 
-/// E[A_i | y_i in mode m] by enumeration of all |modes|^n groups.
-Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const ShapingParams& shaping,
-                           const AdvantageParams& advantage) {
+/// E[f(A_i) | y_i in mode m] by enumeration of all |modes|^n groups.
+template <class F>
+Doubles expected(const Doubles& p, const Doubles& r, int n, const ShapingParams& shaping,
+                 const AdvantageParams& advantage, const F& f) {
   const int modes = static_cast<int>(p.size());
   std::vector<Ints> groups;
   std::vector<Doubles> quality;
@@ -38,7 +39,21 @@ Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const Shap
   Doubles sum(p.size(), 0.0);
   for (std::size_t g = 0; g < groups.size(); ++g)
     sum[static_cast<std::size_t>(groups[g][0])] +=
-        probability[g] * a[g * static_cast<std::size_t>(n)];
+        probability[g] * f(a[g * static_cast<std::size_t>(n)]);
+  return sum;
+}
+Doubles expected_advantage(const Doubles& p, const Doubles& r, int n, const ShapingParams& shaping,
+                           const AdvantageParams& advantage) {
+  return expected(p, r, n, shaping, advantage, [](double a) { return a; });
+}
+/// E_m Var(A_i | y_i in mode m): what the group adds to the noise of an update.
+double variance_within_modes(const Doubles& p, const Doubles& r, int n,
+                             const AdvantageParams& advantage) {
+  const Doubles mean = expected_advantage(p, r, n, {.floor = 0.0}, advantage);
+  const Doubles square =
+      expected(p, r, n, {.floor = 0.0}, advantage, [](double a) { return a * a; });
+  double sum = 0;
+  for (std::size_t m = 0; m < p.size(); ++m) sum += p[m] * (square[m] - mean[m] * mean[m]);
   return sum;
 }
 
@@ -108,6 +123,18 @@ TEST(ExpectedUpdate, LeaveOneOutPartitionHasNoGroupSizeBias) {
                    {.shaping = Shaping::coverage, .coverage_k = 3, .coverage_lambda = 1}, loo),
                triples, "coverage of 3");
   }
+}
+
+/// What the unbiased baseline costs, printed to four digits.
+TEST(ExpectedUpdate, LeaveOneOutPartitionPaysInVariance) {
+  const auto variance = [](int n, Baseline baseline) {
+    return variance_within_modes(kMix, kGraded, n, {.baseline = baseline});
+  };
+  EXPECT_NEAR(variance(6, Baseline::loo_partition), .0488, 5e-5);
+  EXPECT_NEAR(variance(6, Baseline::mean), .0232, 5e-5);
+  EXPECT_NEAR(variance(6, Baseline::none), .0362, 5e-5);
+  EXPECT_NEAR(variance(4, Baseline::loo_partition), .1063, 5e-5);
+  EXPECT_NEAR(variance(4, Baseline::mean), .0302, 5e-5);
 }
 
 TEST(ExpectedUpdate, DominantModeIsPushedDownInAMixedGroup) {

@@ -43,6 +43,13 @@ ARMS = {  # a name and the keys of its run
     "kl_cov": ["loss.policy=kl_cov", "kl_cov.fraction=0.1"],
     "gmpo": ["loss.policy=gmpo"],
     "sapo": ["loss.policy=sapo"],
+    "simko": ["loss.policy=simko", "simko.alpha=0.3", "simko.quantile=0.5"],
+    "simko_wide": ["loss.policy=simko", "simko.top_k=5", "simko.alpha=0.3", "simko.quantile=0.5"],
+    "divpo": ["loss.policy=divpo"],
+    "divpo_reset": ["loss.policy=divpo", "divpo.beta=0.5", "kl.reset_every=2"],
+    "answers": ["diversity.shaping=batch", "outcome_bonus.coef=1"],
+    "no_answers": ["diversity.shaping=batch", "outcome_bonus.coef=1", "outcome_bonus.on_answer=off"],
+    "states": ["diversity.shaping=multiplicative", "partition.method=agglomerative", "partition.embedding=policy", "partition.threshold=0.05"],
     "uncertain": ["loss.top_entropy_quantile=0.2"],
     "threshold": ["entropy.adaptive=threshold", "entropy.target=1.5", "entropy.delta=1e-3"],
     "lagrangian": ["entropy.adaptive=lagrangian", "entropy.target=3", "entropy.delta=0.01"],
@@ -88,7 +95,7 @@ def packed(work):
 
 def resumed(work):
     """Stopped after each of the first six steps, and going on, gives the run that never stopped."""
-    for name in ("kl_cov", "clip_cov", "threshold", "lagrangian", "reset"):
+    for name in ("kl_cov", "clip_cov", "threshold", "lagrangian", "reset", "divpo_reset"):
         words = [*OFF_POLICY, *ARMS[name], "run.steps=8"]
         run("train", "-c", "learnt.ini", *words, "-o", name, cwd=work)
         folder = work / f"{name}_stopped"
@@ -125,6 +132,11 @@ def controls(work):
     expect(np.allclose(m["penalised_frac"], np.maximum(1, np.floor(0.1 * tokens)) / tokens), "kl_cov: another share of tokens")
     m = metrics(work / "uncertain")
     expect(np.allclose(1 - m["dropped_frac"], np.ceil(0.2 * tokens_of(m) - 1e-9) / tokens_of(m)), "another share of uncertain tokens")
+    # A pair's loss starts at ln 2: policy and reference are one.
+    train(work, "divpo", *ARMS["divpo"], "optim.lr=3e-3")
+    m = metrics(work / "divpo")
+    expect(m["policy_loss"][0] == np.float32(np.log(2)), f"divpo starts at {m['policy_loss'][0]}")
+    expect((m["policy_loss"][1:] != m["policy_loss"][0]).all() and (m["grad_norm"] > 0).all(), "divpo does not move")
     m = metrics(work / "clip_cov")
     expect((m["dropped_frac"] <= np.maximum(1, np.floor(0.1 * tokens_of(m) + 0.5)) / tokens_of(m) + 1e-7).all(), "clip_cov drops too many")
     train(work, "off", "entropy.coef=0.01")
@@ -169,6 +181,10 @@ def refusals(work):
     fails("entropy.min (command line): must not exceed entropy.max = 0.005, got 0.1", "entropy.min=0.1")
     fails("loss.top_entropy_quantile (command line): the ratio of loss.policy = gspo belongs to a whole completion, got 0.2; allowed: 1", "loss.policy=gspo", "loss.top_entropy_quantile=0.2")
     fails("clip_cov.lower (command line): must be below clip_cov.upper = 5, got 6", "loss.policy=clip_cov", "clip_cov.lower=6")
+    fails("kl.coef (command line): loss.policy = divpo holds the reference in its pairs, got 0.1; allowed: 0", "loss.policy=divpo", "kl.coef=0.1")
+    fails("entropy.coef (command line): loss.policy = divpo has no loss but that of its pairs, got 0.1; allowed: 0", "loss.policy=divpo", "entropy.coef=0.1")
+    fails("simko.top_k", "loss.policy=simko", "simko.top_k=9")
+    fails("divpo.band", "loss.policy=divpo", "divpo.band=0.5")
     fails("loss.top_entropy_quantile", "loss.top_entropy_quantile=0")
     fails('unknown', "loss.policy=clipcov")
 

@@ -4,12 +4,12 @@
 
 #include <filesystem>
 #include <fstream>
-#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/base/error.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace motley::test {
 namespace {
@@ -61,19 +61,12 @@ RunConfig config_of(const std::vector<std::string>& inis,
 
 class Folder : public ::testing::Test {
  protected:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "motley-ini-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
   void write(const std::string& name, const std::string& text) const {
     std::filesystem::create_directories((path / name).parent_path());
     std::ofstream(path / name, std::ios::binary) << text;
   }
-  std::filesystem::path path;
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path();
 };
 
 TEST(Ini, CommentsQuotesBlanksLineEndsAndByteOrderMark) {

@@ -26,7 +26,7 @@ seeds = 3
 run.method = *
 """
 # Trained alone as well: rewards, advantages, losses and generation of different kinds.
-ALONE = ("grpo", "set_rl", "dqo", "ucb_con", "pkpo", "gdpo", "gspo", "clip_cov", "dapo", "darling_dynamic", "entropy_lagrangian", "prorl")
+ALONE = ("grpo", "set_rl", "dqo", "ucb_con", "pkpo", "gdpo", "gspo", "clip_cov", "simko", "divpo", "dapo", "darling_dynamic", "entropy_lagrangian", "prorl")
 
 
 def check(work, task):

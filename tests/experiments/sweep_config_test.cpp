@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,6 +15,7 @@
 #include "experiments/sweep_emit.hpp"
 #include "experiments/sweep_plan.hpp"
 #include "experiments/sweep_rule.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace motley {
 namespace {
@@ -27,11 +27,8 @@ using testing::HasSubstr;
 class SweepFile : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() / concat("motley-sweep-", getpid());
-    fs::create_directories(folder_);
     std::ofstream(folder_ / "base.ini") << "[run]\nsteps = 5\n[optim]\nlr = 1e-3\n";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   SweepConfig read(const std::string& text, const std::vector<std::string>& overrides = {}) {
     std::ofstream(folder_ / "sweep.ini") << text;
@@ -50,7 +47,7 @@ class SweepFile : public testing::Test {
     }
     return {};
   }
-  fs::path folder_;
+  const test::TemporaryFolder folder_;
 };
 
 std::vector<std::string> arms_of(const SweepConfig& sweep) {

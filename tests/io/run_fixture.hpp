@@ -10,25 +10,9 @@
 #include "core/base/rng.hpp"
 #include "io/checkpoint.hpp"
 #include "io/run_file.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace motley::test {
-
-/// A folder of its own, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "motley-io-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline RunHeader make_header(const Shape& shape, std::int64_t steps, const LogOptions& log = {}) {
   RunHeader h;

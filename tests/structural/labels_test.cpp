@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <set>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include <Kokkos_Core.hpp>
@@ -15,6 +14,7 @@
 #include "experiments/options.hpp"
 #include "experiments/trainer.hpp"
 #include "experiments/training_step.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace motley::test {
 namespace {
@@ -106,10 +106,13 @@ std::vector<RunConfig> packed_configs(const std::filesystem::path& cache) {
   std::vector<RunConfig> out;
   for (const char* method :
        {"run.method=grpo", "run.method=darling", "run.method=ngram", "run.method=additive",
-        "run.method=permuted", "run.method=difficulty"}) {
+        "run.method=permuted", "run.method=difficulty", "run.method=ucb_con", "run.method=divpo"}) {
     Faults found;
-    std::vector<Layer> layers = {read_ini(common, "common", "", found),
-                                 read_overrides({method, "kl.coef=0.01"}, found)};
+    std::vector<Layer> layers = {
+        read_ini(common, "common", "", found),
+        read_overrides(
+            {method, std::string(method) == "run.method=divpo" ? "kl.coef=0" : "kl.coef=0.01"},
+            found)};
     found.raise();
     out.push_back(configure(layers).config);
   }
@@ -129,21 +132,12 @@ std::vector<RunConfig> packed_configs(const std::filesystem::path& cache) {
   out[3].loss.policy = PolicyLoss::gspo;
   out[4].loss.top_entropy_quantile = 0.2;
   out[5].entropy.adaptive = EntropyAdaptive::threshold;
+  out[6].loss.policy = PolicyLoss::simko;
+  out[6].partition.method = PartitionMethod::kmeans;
+  out[6].partition.embedding = EmbeddingKind::policy;
   for (const RunConfig& c : out) EXPECT_TRUE(same_shape(c, out.front()));
   return out;
 }
-
-struct TemporaryFolder {
-  std::filesystem::path path;
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "motley-labels-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-};
 
 /// The bases' weights into the state, as the trainer loads them.
 void load(TrainingState& s, const std::vector<BasePolicy>& bases) {
@@ -164,7 +158,7 @@ void load(TrainingState& s, const std::vector<BasePolicy>& bases) {
 
 TEST(KokkosTools, EveryLabelIsMotleysAndAWarmStepAllocatesNothing) {
   const TemporaryFolder folder;
-  const std::vector<RunConfig> configs = packed_configs(folder.path);
+  const std::vector<RunConfig> configs = packed_configs(folder.path());
   const Watch watch;
   const std::vector<BasePolicy> bases = obtain_bases(configs, [](const std::string&) {});
   EXPECT_GT(seen.kernels.size(), 10u);

@@ -275,5 +275,48 @@ TEST(ResamplePrompts, AreFreshAndDependOnTheAddressAlone) {
   EXPECT_NE(whole, draw(5, 3, all));
 }
 
+/// The tokens behind the first ANS of the written-out text; none where it states no answer.
+TEST(Scratchpad, AnAnswerStartsBehindItsMarker) {
+  const auto task = make_task(config_of({5, 5, 600, 65}), {11});
+  const int G = 500, T = task->max_completion();
+  CorpusParams params = task->classifier_corpus();
+  params.malformed = 0.4;
+  const CorpusBatch texts = corpus_of(*task, 1, G, params, {11}, true, 1);
+  const View4<int> token("motley::test::token", 1, 1, G, T);
+  const View3<int> length("motley::test::length", 1, 1, G), start("motley::test::start", 1, 1, G);
+  const auto t = on_host(token);
+  const auto l = on_host(length);
+  const auto corpus = on_host(texts.token);
+  const auto corpus_length = on_host(texts.length);
+  for (int g = 0; g < G; ++g) {
+    l(0, 0, g) = corpus_length(0, g) - 5;
+    for (int p = 0; p < T; ++p)  // what follows the end is not read
+      t(0, 0, g, p) = p < l(0, 0, g) ? corpus(0, g, 5 + p) : 2 + 5 + 4;
+  }
+  Kokkos::deep_copy(token, t);
+  Kokkos::deep_copy(length, l);
+  Kokkos::deep_copy(start, -1);
+  task->answer_start(Exec(), token, length, start);
+  int answers = 0, without = 0, direct = 0;
+  for (int g = 0; g < G; ++g) {
+    int wanted = l(0, 0, g);
+    for (int p = l(0, 0, g) - 1; p >= 0; --p)
+      if (task->vocabulary().token[static_cast<std::size_t>(t(0, 0, g, p))] == "ANS")
+        wanted = p + 1;
+    EXPECT_EQ(on_host(start)(0, 0, g), wanted) << g;
+    answers += wanted < l(0, 0, g);
+    without += wanted == l(0, 0, g);
+    direct += wanted == 1;
+  }
+  EXPECT_GT(answers, 200);
+  EXPECT_GT(without, 50);
+  EXPECT_GT(direct, 20);
+  // Completions of one piece state nothing apart.
+  TaskConfig ideas;
+  ideas.name = "ideas";
+  make_task(ideas, {11})->answer_start(Exec(), token, length, start);
+  for (int g = 0; g < G; ++g) EXPECT_EQ(on_host(start)(0, 0, g), l(0, 0, g));
+}
+
 }  // namespace
 }  // namespace motley::test
