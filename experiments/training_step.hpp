@@ -64,9 +64,9 @@ struct TrainingState {
   bool any_judge = false;
   bool any_clustering = false;
   bool any_policy_embedding = false;  ///< clusters the policy's own states
-  bool any_schedule = false;    ///< of the temperature
-  bool any_filter = false;      ///< dynamic sampling
-  bool any_correction = false;  ///< of the mismatch between sampler and trainer
+  bool any_schedule = false;          ///< of the temperature
+  bool any_filter = false;            ///< dynamic sampling
+  bool any_correction = false;        ///< of the mismatch between sampler and trainer
   Symmetrize symmetrize = Symmetrize::none;
   UpdateOptions update;
 

@@ -136,7 +136,12 @@ def controls(work):
     train(work, "divpo", *ARMS["divpo"], "optim.lr=3e-3")
     m = metrics(work / "divpo")
     expect(m["policy_loss"][0] == np.float32(np.log(2)), f"divpo starts at {m['policy_loss'][0]}")
-    expect((m["policy_loss"][1:] != m["policy_loss"][0]).all() and (m["grad_norm"] > 0).all(), "divpo does not move")
+    # Only a group whose qualities differ holds a pair; a step without one has neither loss nor gradient.
+    with h5py.File(work / "divpo" / "run.h5") as f:
+        paired = (np.ptp(f["rollouts/quality"][:], axis=-1) > 0).any(axis=-1)
+    expect(1 < paired.sum() < len(paired), f"{paired.sum()} of {len(paired)} steps hold a pair")
+    expect(((m["grad_norm"] > 0) == paired).all() and ((m["policy_loss"] != 0) == paired).all(), f"divpo: {m['grad_norm']}, {paired}")
+    expect((m["policy_loss"][paired][1:] != m["policy_loss"][0]).all(), "divpo does not move")
     m = metrics(work / "clip_cov")
     expect((m["dropped_frac"] <= np.maximum(1, np.floor(0.1 * tokens_of(m) + 0.5)) / tokens_of(m) + 1e-7).all(), "clip_cov drops too many")
     train(work, "off", "entropy.coef=0.01")
