@@ -273,7 +273,7 @@ def refusals(work):
     fails(2, "not a finite number", "train", "-c", "tiny.ini", "optim.lr=nan", "-o", "b")
     fails(2, "a resumed run keeps its configuration", "train", "-r", "a", "-c", "tiny.ini", "optim.lr=1e-3")
     fails(2, "makes clusters without a linkage", "train", "-c", "tiny.ini", "partition.method=dbscan", "partition.linkage=greedy_first", "-o", "b")
-    fails(2, "allowed: ngram, or classifier.form = bi_encoder", "train", "-c", "tiny.ini", "partition.method=kmeans", "classifier.form=cross_encoder", "-o", "b")
+    fails(2, "allowed: ngram, policy, or classifier.form = bi_encoder", "train", "-c", "tiny.ini", "partition.method=kmeans", "classifier.form=cross_encoder", "-o", "b")
     fails(2, "allowed: 1 to 128", "train", "-c", "tiny.ini", "partition.method=kmeans", "rollout.group_size=129", "-o", "b")
     fails(2, "did you mean \"train\"?", "trian")
     (work / "file").write_text("x")
