@@ -1,4 +1,4 @@
-"""Hooks of the site (mkdocs.yml): links that leave docs/, a full menu, formulas without a network."""
+"""Hooks of the site (mkdocs.yml): links that leave docs/, pages the menu does not name, formulas without a network."""
 
 import os
 import pathlib
@@ -37,13 +37,24 @@ def on_page_markdown(markdown, page, config, files):
     return LINK.sub(link, markdown)
 
 
-def on_nav(nav, config, files):
-    """Every page stands in the menu."""
-    known = {page.file.src_path for page in nav.pages}
-    for file in files.documentation_pages():
-        if file.src_path not in known:
-            raise SystemExit(f"mkdocs.yml: nav lacks {file.src_path}")
-    return nav
+def named_in(nav):
+    for entry in nav:
+        value = next(iter(entry.values())) if isinstance(entry, dict) else entry
+        yield from named_in(value) if isinstance(value, list) else [value]
+
+
+def on_config(config):
+    """A page that the menu of mkdocs.yml does not name goes to the end of the section that has pages of its folder."""
+    named = list(named_in(config["nav"]))
+    sections = [value for entry in config["nav"] if isinstance(entry, dict) for value in entry.values() if isinstance(value, list)]
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        name = path.relative_to(ROOT / "docs").as_posix()
+        if name in named:
+            continue
+        folder = os.path.dirname(name)
+        homes = [s for s in sections if any(os.path.dirname(page) == folder for page in named_in(s))]
+        (homes or sections)[-1].append(name)
+    return config
 
 
 def on_post_build(config):
