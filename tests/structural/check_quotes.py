@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 
-QUOTE = re.compile(r"^<!-- (\S+) (\w+) -->\n(?:\n?```cpp\n.*?^```\n)?", re.M | re.S)
+QUOTE = re.compile(r"^<!-- (\S+\.\w+) (\w+) -->\n(?:\n?```cpp\n.*?^```\n)?", re.M | re.S)
 MARK = re.compile(r"^\s*//! \[(\w+)\]$")
 
 
