@@ -63,12 +63,22 @@ int run_command(const Command& command, const CommandLine& line) {
   if (const int threads = threads_of(line); threads > 0) settings.set_num_threads(threads);
   settings.set_disable_warnings(true);
   Kokkos::ScopeGuard kokkos(settings);
+  // A device's driver reserves address space at will: there the limit would say nothing.
+  if (std::is_same_v<Exec, HostExec>) limit_memory();
   return command.run(line);
 }
 
 int report(const std::exception& error, ErrorKind kind) {
   std::fprintf(stderr, "%s\n", error.what());
   return exit_code(kind);
+}
+
+int report_no_memory(const std::string& wanted) {
+  std::fprintf(stderr,
+               "motley: out of memory, no room%s, %.1f GB are free; reduce rollout.prompts, "
+               "rollout.group_size or the runs packed together\n",
+               wanted.c_str(), static_cast<double>(available_memory()) / 1e9);
+  return exit_code(ErrorKind::refused);
 }
 
 }  // namespace
@@ -108,11 +118,14 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
   } catch (const Error& error) {
     return report(error, error.kind());
   } catch (const std::bad_alloc&) {
-    std::fprintf(
-        stderr,
-        "motley: out of memory; reduce rollout.prompts, rollout.group_size or the runs packed together\n");
-    return exit_code(ErrorKind::refused);
+    return report_no_memory("");
   } catch (const std::exception& error) {
+    // Kokkos has no type for it: "... failed to allocate 125 MiB (label=...)".
+    const std::string what = error.what();
+    const auto at = what.find("failed to allocate ");
+    if (at != std::string::npos)
+      return report_no_memory(" for another " +
+                              what.substr(at + 19, what.find(" (", at) - at - 19));
     return report(error, ErrorKind::internal);
   }
 }

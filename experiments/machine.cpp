@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <sys/resource.h>
 
 #include <Kokkos_Core.hpp>
 
@@ -68,6 +69,20 @@ std::size_t available_memory() {
   const std::size_t used = read_size("/sys/fs/cgroup/memory.current");
   if (limit > 0 && limit > used) available = std::min(available, limit - used);
   return available;
+}
+
+void limit_memory() {
+  const std::size_t free = available_memory();
+  std::size_t data = 0;
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind("VmData:", 0) == 0) std::istringstream(line.substr(7)) >> data;
+  rlimit limit{};
+  if (free == 0 || data == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
+  const rlim_t wanted = free + data * 1024;
+  if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= wanted) return;
+  limit.rlim_cur = wanted;
+  setrlimit(RLIMIT_DATA, &limit);
 }
 
 }  // namespace motley

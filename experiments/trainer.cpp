@@ -64,6 +64,7 @@ class Batch {
                                  state_.symmetrize);
     tokens_.assign(runs.size(), 0.0);
     load_weights(resume);
+    records_ = {StepRecord(state_.shape), StepRecord(state_.shape)};
     open_files(resume);
   }
 
@@ -82,7 +83,7 @@ class Batch {
     {
       std::vector<RunFile*> files;
       for (RunFile& file : files_) files.push_back(&file);
-      LogWriter writer(files, state_.shape);
+      LogWriter writer(files, records_);
       if (start_ == 0) evaluate(writer, 0);
       while (step < steps) {
         train_one(writer, step);
@@ -251,6 +252,7 @@ class Batch {
   std::vector<double> tokens_;
   std::vector<bool> warned_;
   std::vector<std::vector<std::byte>> rows_;
+  std::array<StepRecord, 2> records_;  ///< of the writer
   std::vector<RunFile> files_;
   Clock::time_point last_checkpoint_;
   std::int64_t checkpointed_ = -1;

@@ -49,6 +49,13 @@ std::string cause() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, visit, &text);
+  // "file write failed: time = ... , errno = 28, error message = 'No space left on device', buf =
+  // ...": the part that helps.
+  if (const auto begin = text.find("error message = '"); begin != std::string::npos) {
+    const auto end = text.find('\'', begin + 17);
+    text = concat(text.substr(0, text.find(':')), ": ", text.substr(begin + 17, end - begin - 17));
+  }
+  std::replace(text.begin(), text.end(), '\n', ' ');
   return text.empty() ? "no reason from HDF5" : text;
 }
 

@@ -13,7 +13,7 @@ namespace motley {
 
 struct LogWriter::State {
   std::vector<RunFile*> files;
-  StepRecord records[2];
+  std::array<StepRecord, 2> records;
   tbb::concurrent_bounded_queue<StepRecord*> free, full;  ///< nullptr in `full` ends the thread
   StepRecord* filling = nullptr;
 
@@ -58,17 +58,18 @@ void LogWriter::State::rethrow() {
 }
 
 LogWriter::LogWriter(std::vector<RunFile*> files, const Shape& shape)
+    : LogWriter(std::move(files), {StepRecord(shape), StepRecord(shape)}) {}
+
+LogWriter::LogWriter(std::vector<RunFile*> files, std::array<StepRecord, 2> records)
     : state_(std::make_unique<State>()) {
-  MOTLEY_REQUIRE(files.size() == static_cast<std::size_t>(shape.R), ErrorKind::shape,
-                 "log writer: ", files.size(), " files for ", shape.R, " replicas");
+  MOTLEY_REQUIRE(files.size() == static_cast<std::size_t>(records[0].shape.R), ErrorKind::shape,
+                 "log writer: ", files.size(), " files for ", records[0].shape.R, " replicas");
   State& s = *state_;
   s.files = std::move(files);
   s.free.set_capacity(2);
   s.full.set_capacity(2);
-  for (StepRecord& record : s.records) {
-    record = StepRecord(shape);
-    s.free.push(&record);
-  }
+  s.records = std::move(records);
+  for (StepRecord& record : s.records) s.free.push(&record);
   s.thread = std::thread([&s] { s.run(); });
 }
 

@@ -13,6 +13,7 @@
 ///     }
 ///     writer.drain();
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -26,6 +27,9 @@ class LogWriter {
   /// \param files [R] replica r goes to files[r]; nullptr = that replica is not written. They must
   ///              outlive the writer.
   LogWriter(std::vector<RunFile*> files, const Shape& shape);
+  /// The same with two records that are there already, so that no file is begun before there is
+  /// room for them.
+  LogWriter(std::vector<RunFile*> files, std::array<StepRecord, 2> records);
   /// Writes what was submitted and ends the thread; a fault at this point is dropped, so call
   /// drain() first.
   ~LogWriter();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the program refuses, with which exit code, and that a refusal creates and loses nothing.
 
-usage: refusals.py MOTLEY CASE      CASE: configuration | folder | files | checkpoints
+usage: refusals.py MOTLEY CASE      CASE: configuration | folder | files | checkpoints  | limits
 """
 
 import hashlib
@@ -213,10 +213,46 @@ def checkpoints(work):
     refused(work, CONFIG, ["optim.lr (command line): a resumed run keeps its configuration"], "train", "-r", "a", "optim.lr=1e-3")
 
 
+def limits(work):
+    """Memory, file size and numbers that run out: exit 3, 5 and 6, one line, nothing lost."""
+    train(work, "run.steps=600", "checkpoint.every_steps=50", "-o", "whole")
+    digest = run("digest", "whole", cwd=work).stdout
+    big = ("train", "-q", "-c", "tiny.ini", "rollout.prompts=2000", "rollout.group_size=128", "pretrain.cache=runs/base", "-o", "big")
+    done = run(*big, cwd=work, before=("prlimit", "--as=700000000"))
+    text = done.stderr.strip()
+    if done.returncode != REFUSED or len(text.splitlines()) != 1 or "out of memory" not in text:
+        raise SystemExit(f"memory: exit {done.returncode}\n{done.stderr}")
+    if (work / "big" / "run.h5").exists():
+        raise SystemExit("memory: a run file was begun")
+
+    # The log outgrows what a file may hold, in the middle of the run.
+    size = (work / "whole" / "run.h5").stat().st_size
+    words = ("train", "-q", "-c", "tiny.ini", "run.steps=600", "checkpoint.every_steps=50")
+    done = run(*words, "-o", "full", cwd=work, before=("prlimit", f"--fsize={size * 9 // 10}"))
+    text = done.stderr.strip()
+    if done.returncode != 5 or len(text.splitlines()) != 1 or "readable up to step" not in text:
+        raise SystemExit(f"file size: exit {done.returncode}\n{done.stderr}")
+    committed = int(text.split("readable up to step")[1].split()[0])
+    if not 0 < committed < 600 or run("inspect", "full", "--step", committed - 1, cwd=work).returncode != 0:
+        raise SystemExit(f"file size: the log is not readable up to {committed}")
+    done = run(*words, "-r", "full", cwd=work)
+    if done.returncode != 0 or run("digest", "full", cwd=work).stdout != digest:
+        raise SystemExit(f"file size: resumed with room, another digest\n{done.stderr}")
+
+    # Numbers that are none: the step and the stage are named, and what was logged before stays.
+    wild = ("optim.lr=10", "optim.grad_clip=0", "loss.epochs=8", "optim.weight_decay=1")
+    done = run("train", "-q", "-c", "tiny.ini", *wild, "run.steps=200", "-o", "wild", cwd=work)
+    text = done.stderr.strip()
+    if done.returncode != 6 or len(text.splitlines()) != 1 or not text.startswith("step "):
+        raise SystemExit(f"numbers: exit {done.returncode}\n{done.stderr}")
+    if run("inspect", "wild", cwd=work).returncode != 0:
+        raise SystemExit("numbers: the log of a failed run cannot be read")
+
+
 def main():
     global motley
     motley = str(pathlib.Path(sys.argv[1]).resolve())
-    case = {c.__name__: c for c in (configuration, folder, files, checkpoints)}[sys.argv[2]]
+    case = {c.__name__: c for c in (configuration, folder, files, checkpoints, limits)}[sys.argv[2]]
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         (work / "tiny.ini").write_text(TINY)
