@@ -213,7 +213,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
   for (int r = 0; r < R; ++r)
     coef(r, 0) = initial_entropy_coef(configs[r].entropy, configs[r].loss.entropy_coef);
   Kokkos::deep_copy(s.entropy_coef, coef);
-  s.carried.push_back({kEntropyCoef, s.entropy_coef});
+  s.carried.push_back({kEntropyCoef, s.entropy_coef, {}});
   s.gradient = View2<float>("motley::step::gradient", R, net.size);
   s.update_sums = View2<double>("motley::step::update_sums", R, kUpdateSums);
   s.ratio_max = View1<double>("motley::step::ratio_max", R);

@@ -129,8 +129,8 @@ TEST_P(EveryAdvantage, MatchesTheOracle) {
 
 INSTANTIATE_TEST_SUITE_P(Advantage, EveryAdvantage,
                          ::testing::Range(0, static_cast<int>(std::size(kShapings))),
-                         [](const auto& info) {
-                           return std::string(name_of(kShapings[info.param]));
+                         [](const auto& test) {
+                           return std::string(name_of(kShapings[test.param]));
                          });
 
 /// on_answer = off: the answer's advantage has no bonus, the others' is what it was; on: both

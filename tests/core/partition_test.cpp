@@ -114,8 +114,8 @@ TEST_P(EveryLinkage, MatchesTheOracle) {
 
 INSTANTIATE_TEST_SUITE_P(Partition, EveryLinkage,
                          ::testing::Range(0, static_cast<int>(Linkage::correlation)),
-                         [](const auto& info) {
-                           return std::string(name_of(static_cast<Linkage>(info.param)));
+                         [](const auto& test) {
+                           return std::string(name_of(static_cast<Linkage>(test.param)));
                          });
 
 TEST(Partition, ReplicasUseTheirOwnRow) {
@@ -270,8 +270,8 @@ TEST_P(EveryRuleMethod, ScoresPairsAsTheOracle) {
 INSTANTIATE_TEST_SUITE_P(
     Partition, EveryRuleMethod,
     ::testing::Range(0, static_cast<int>(EnumNames<PartitionMethod>::names.size())),
-    [](const auto& info) {
-      return std::string(name_of(static_cast<PartitionMethod>(info.param)));
+    [](const auto& test) {
+      return std::string(name_of(static_cast<PartitionMethod>(test.param)));
     });
 
 }  // namespace

@@ -87,7 +87,7 @@ std::vector<std::vector<double>> rows_to_try() {
 template <class Scalar>
 void compare_with_oracle() {
   std::vector<float> u;
-  for (int i = 0; i < 257; ++i) u.push_back(std::min(i / 256.0f, 1.0f - 0x1p-24f));
+  for (int i = 0; i < 257; ++i) u.push_back(std::min(static_cast<float>(i) / 256.0f, 1.0f - 0x1p-24f));
   for (const auto& row : rows_to_try())
     for (const oracle::Cuts& cuts : cuts_to_try()) {
       const oracle::Truncated want = oracle::truncated(row, cuts);
@@ -133,7 +133,7 @@ TEST(Sampling, GreedyTakesTheFirstOfEqualsAndIgnoresTheDraw) {
 
 TEST(Sampling, TiesAtACutKeepTheSmallerIds) {
   std::vector<float> u;
-  for (int i = 0; i < 64; ++i) u.push_back(i / 64.0f);
+  for (int i = 0; i < 64; ++i) u.push_back(static_cast<float>(i) / 64.0f);
   for (const oracle::Cuts& cuts : {oracle::Cuts{.top_k = 2}, oracle::Cuts{.top_p = 0.35},
                                    oracle::Cuts{.top_p = 0.45, .top_k = 4}})
     for (const int token : draw<float>({1, 1, 1, 1, 1}, cuts, u).token) EXPECT_LT(token, 2);

@@ -116,8 +116,8 @@ TEST_P(EveryShaping, MatchesTheOracle) {
 
 INSTANTIATE_TEST_SUITE_P(Shaping, EveryShaping,
                          ::testing::Range(0, static_cast<int>(EnumNames<Shaping>::names.size())),
-                         [](const auto& info) {
-                           return std::string(name_of(static_cast<Shaping>(info.param)));
+                         [](const auto& test) {
+                           return std::string(name_of(static_cast<Shaping>(test.param)));
                          });
 
 /// A member of the partition is everybody, or the correct ones where only they are partitioned.
