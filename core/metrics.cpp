@@ -278,7 +278,8 @@ void update_metrics(const Exec& exec, const ConstView2<double>& sums,
 void hash_params(const Exec& exec, const ConstView2<float>& params, const View2<double>& values) {
   const auto N = static_cast<std::int64_t>(params.extent(1));
   Kokkos::parallel_for(
-      "motley::metrics::hash_params", TeamPolicy(exec, static_cast<int>(params.extent(0)), Kokkos::AUTO),
+      "motley::metrics::hash_params",
+      TeamPolicy(exec, static_cast<int>(params.extent(0)), Kokkos::AUTO),
       KOKKOS_LAMBDA(const Team& team) {
         const int r = team.league_rank();
         std::uint64_t hash = 0;

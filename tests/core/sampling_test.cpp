@@ -87,7 +87,8 @@ std::vector<std::vector<double>> rows_to_try() {
 template <class Scalar>
 void compare_with_oracle() {
   std::vector<float> u;
-  for (int i = 0; i < 257; ++i) u.push_back(std::min(static_cast<float>(i) / 256.0f, 1.0f - 0x1p-24f));
+  for (int i = 0; i < 257; ++i)
+    u.push_back(std::min(static_cast<float>(i) / 256.0f, 1.0f - 0x1p-24f));
   for (const auto& row : rows_to_try())
     for (const oracle::Cuts& cuts : cuts_to_try()) {
       const oracle::Truncated want = oracle::truncated(row, cuts);

@@ -39,12 +39,14 @@ def replay(work, *words, code=0):
 def methods(work):
     """Every arm at a random address from the nearest checkpoint, and whole steps from the base policy."""
     for name, words in ARMS.items():
-        run("train", "-c", "learnt.ini", "run.steps=14", "checkpoint.keep=1", *LOGGED, *words, "-o", name, cwd=work)
+        run("train", "-c", "learnt.ini", "run.steps=14", "checkpoint.keep=5", *LOGGED, *words, "-o", name, cwd=work)
         out = replay(work, name, "--random", "20")
         expect(out["addresses"] == 20 and out["equal"] == 20 and not out["differences"], f"{name}: {out}")
-        for step in ("12", "13"):  # from the checkpoint of step 12; 12 is due for diagnostics
+        for step in ("12", "13"):  # 12 is due for diagnostics
             out = replay(work, name, "--step", step)
             expect(out["equal"] == 1, f"{name}, step {step}: {out}")
+        done = run("replay", name, "--step", "13", cwd=work)
+        expect("2 steps made again, the last from" in done.stderr and "step-00000012" in done.stderr, done.stderr)
         fields = set(out["fields"])
         need = {"/rollouts/token", "/rollouts/log_prob", "/rollouts/entropy", "/rollouts/reward", "/rollouts/advantage",
                 "/partition/cluster", "/partition/pair_score", "/metrics/params_hash", "/metrics/tokens_total"}

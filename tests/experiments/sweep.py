@@ -338,7 +338,7 @@ def main():
     cases = {c.__name__: c for c in (commands, shards, processes, killed, status, collect, emit, compare, docs)}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        (work / "tiny.ini").write_text(reproduce.TINY)
+        (work / "tiny.ini").write_text(reproduce.LEARNT)
         (work / "sweep.ini").write_text(SWEEP)
         cases[sys.argv[2]](work)
 
