@@ -138,6 +138,18 @@ def diagnostics(work):
         near(d["mode_log_odds"][i], np.mean(odds), "mode_log_odds")
         expect(not d["gradient_noise_ratio"][i] < 0, "gradient_noise_ratio is negative")
     expect(known > 0, "no step has both parts")
+    # A judge that merges everything leaves nothing that is rare; all of the gradient is the dominant cluster's.
+    run(*words, *LOGGED, "partition.method=noisy_oracle", "partition.false_merge=1", "diversity.shaping=none", "-o", "merged", cwd=work)
+    # The gradients are those of the policy term: bonus and divergence change none of the first step's.
+    run(*words, *LOGGED, "entropy.coef=0.05", "kl.coef=0.1", "-o", "bonus", cwd=work)
+    with h5py.File(work / "merged/run.h5") as file, h5py.File(work / "bonus/run.h5") as bonus:
+        for i, step in enumerate(file["diagnostics/step"][:]):
+            expect(file["diagnostics/grad_norm_rare"][i] == 0, "one cluster has a rare part")
+            near(file["diagnostics/grad_norm_dominant"][i], file["metrics/grad_norm"][step], "grad_norm_dominant of one cluster", 1e-4)
+        expect((file["diagnostics/grad_norm_dominant"][:] > 0).any(), "one cluster has no gradient at all")
+        for name in ("positive", "negative", "dominant", "rare"):
+            near(bonus[f"diagnostics/grad_norm_{name}"][0], d[f"grad_norm_{name}"][0], f"grad_norm_{name} with a bonus", 1e-6)
+        expect(bonus["metrics/grad_norm"][0] != m["grad_norm"][0], "the bonus has no gradient")
     expect(np.abs(d["entropy_change"]).max() > 0, "the entropy never changed")
 
 
