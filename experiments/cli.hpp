@@ -22,8 +22,8 @@ struct Command {
   int (*run)(const CommandLine&);
 };
 
-extern const Command kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect, kDigest,
-    kPartition, kReshape, kReplay, kImport, kExport;
+extern const Command kBench, kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect,
+    kDigest, kPartition, kReshape, kReplay, kImport, kExport;
 
 /// Finds the subcommand, parses its flags, runs it between Kokkos' start and stop.
 /// \return the exit code of contract 2.1; prints one line per fault on stderr

@@ -31,6 +31,15 @@ std::size_t read_size(const char* path) {
   return in >> value ? value : 0;
 }
 
+/// A size in kB from the lines of a file of /proc; 0 where there is no such line.
+std::size_t read_kilobytes(const char* path, const std::string& key) {
+  std::ifstream in(path);
+  std::size_t kilobytes = 0;
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind(key, 0) == 0) std::istringstream(line.substr(key.size())) >> kilobytes;
+  return kilobytes;
+}
+
 }  // namespace
 
 void set_command_line(const std::string& text) {
@@ -57,13 +66,7 @@ std::vector<Attribute> machine_provenance() {
 }
 
 std::size_t available_memory() {
-  std::size_t available = 0;
-  std::ifstream in("/proc/meminfo");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("MemAvailable:", 0) == 0) {
-      std::istringstream(line.substr(13)) >> available;
-      available *= 1024;
-    }
+  std::size_t available = 1024 * read_kilobytes("/proc/meminfo", "MemAvailable:");
   // A container may be allowed less than the machine has.
   const std::size_t limit = read_size("/sys/fs/cgroup/memory.max");
   const std::size_t used = read_size("/sys/fs/cgroup/memory.current");
@@ -71,12 +74,13 @@ std::size_t available_memory() {
   return available;
 }
 
+std::size_t peak_memory() {
+  return 1024 * read_kilobytes("/proc/self/status", "VmHWM:");
+}
+
 void limit_memory() {
   const std::size_t free = available_memory();
-  std::size_t data = 0;
-  std::ifstream in("/proc/self/status");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("VmData:", 0) == 0) std::istringstream(line.substr(7)) >> data;
+  const std::size_t data = read_kilobytes("/proc/self/status", "VmData:");
   rlimit limit{};
   if (free == 0 || data == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
   const rlim_t wanted = free + data * 1024;

@@ -7,5 +7,5 @@ int main(int argc, char** argv) {
   // A new subcommand adds one line here.
   return run_cli(argc, argv,
                  {&kPretrain, &kTrain, &kEval, &kSweep, &kCompare, &kInspect, &kDigest, &kPartition,
-                  &kReshape, &kReplay, &kReport, &kImport, &kExport, &kStatus, &kConfig, &kInfo});
+                  &kReshape, &kReplay, &kReport, &kImport, &kExport, &kStatus, &kBench, &kConfig, &kInfo});
 }

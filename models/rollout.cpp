@@ -83,9 +83,10 @@ struct RolloutKernel {
     out.log_prob(r, b, g, t) = static_cast<float>(log_prob);
     out.entropy(r, b, g, t) = static_cast<float>(entropy);
     out.kept_mass(r, b, g, t) = drawn.kept_mass;
-    if (drawn.token == kEos || t == T - 1) {
+    const bool ended = drawn.token == kEos && !key.sampling(r).ignore_eos;
+    if (ended || t == T - 1) {
       out.length(r, b, g) = t + 1;
-      out.finish(r, b, g) = static_cast<int>(drawn.token == kEos ? Finish::eos : Finish::length);
+      out.finish(r, b, g) = static_cast<int>(ended ? Finish::eos : Finish::length);
     }
   }
 
