@@ -1,8 +1,6 @@
 #include "experiments/machine.hpp"
 
 #include <fstream>
-#include <sstream>
-#include <sys/resource.h>
 
 #include <Kokkos_Core.hpp>
 
@@ -23,12 +21,6 @@ std::string cpu_model() {
   for (std::string line; std::getline(in, line);)
     if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
   return "unknown";
-}
-
-std::size_t read_size(const char* path) {
-  std::ifstream in(path);
-  std::size_t value = 0;
-  return in >> value ? value : 0;
 }
 
 }  // namespace
@@ -54,35 +46,6 @@ std::vector<Attribute> machine_provenance() {
   out.push_back({"threads", std::int64_t{HostExec().concurrency()}});
   out.push_back({"ranks", std::int64_t{1}});
   return out;
-}
-
-std::size_t available_memory() {
-  std::size_t available = 0;
-  std::ifstream in("/proc/meminfo");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("MemAvailable:", 0) == 0) {
-      std::istringstream(line.substr(13)) >> available;
-      available *= 1024;
-    }
-  // A container may be allowed less than the machine has.
-  const std::size_t limit = read_size("/sys/fs/cgroup/memory.max");
-  const std::size_t used = read_size("/sys/fs/cgroup/memory.current");
-  if (limit > 0 && limit > used) available = std::min(available, limit - used);
-  return available;
-}
-
-void limit_memory() {
-  const std::size_t free = available_memory();
-  std::size_t data = 0;
-  std::ifstream in("/proc/self/status");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("VmData:", 0) == 0) std::istringstream(line.substr(7)) >> data;
-  rlimit limit{};
-  if (free == 0 || data == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
-  const rlim_t wanted = free + data * 1024;
-  if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= wanted) return;
-  limit.rlim_cur = wanted;
-  setrlimit(RLIMIT_DATA, &limit);
 }
 
 }  // namespace motley
