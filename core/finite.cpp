@@ -33,6 +33,25 @@ void check_rollout(const Exec& exec, const ConstView1<MismatchParams>& params,
       });
 }
 
+void check_embeddings(const Exec& exec, const ConstView1<PartitionParams>& params,
+                      const ConstView4<float>& embedding, const View1<StatusWord>& status) {
+  const int R = static_cast<int>(embedding.extent(0));
+  const int B = static_cast<int>(embedding.extent(1));
+  const int G = static_cast<int>(embedding.extent(2));
+  const int E = static_cast<int>(embedding.extent(3));
+  Kokkos::parallel_for(
+      "motley::finite::embeddings", Kokkos::RangePolicy<Exec>(exec, 0, R * B * G),
+      KOKKOS_LAMBDA(const int job) {
+        const int g = job % G;
+        const int b = job / G % B;
+        const int r = job / (G * B);
+        if (!clusters_embeddings(params(r).method)) return;
+        for (int e = 0; e < E; ++e)
+          if (!Kokkos::isfinite(embedding(r, b, g, e)))
+            report(status, r, Stage::pair_scores, b, g, g);
+      });
+}
+
 void check_advantage(const Exec& exec, const ConstView1<int>& has_reference,
                      const RolloutBuffer& buffer, const View1<StatusWord>& status) {
   const int B = buffer.shape.B;

@@ -4,6 +4,7 @@
 
 #include "core/base/status.hpp"
 #include "core/mismatch.hpp"
+#include "core/partition.hpp"
 #include "core/rollout.hpp"
 
 namespace motley {
@@ -15,8 +16,14 @@ namespace motley {
 void check_rollout(const Exec& exec, const ConstView1<MismatchParams>& params,
                    const RolloutBuffer& buffer, const View1<StatusWord>& status);
 
-/// The same for ref_log_prob of the replicas that have a reference, and for the advantage, that of
-/// a stated answer included.
+/// Reports the first embedding that is not finite, as the pair of a completion with itself: its
+/// similarities may be finite all the same.
+/// \param embedding [R,B,G,E] read for the replicas that cluster embeddings
+void check_embeddings(const Exec& exec, const ConstView1<PartitionParams>& params,
+                      const ConstView4<float>& embedding, const View1<StatusWord>& status);
+
+/// As check_rollout, for ref_log_prob of the replicas that have a reference, and for the advantage,
+/// that of a stated answer included.
 /// \param has_reference [R]
 void check_advantage(const Exec& exec, const ConstView1<int>& has_reference,
                      const RolloutBuffer& buffer, const View1<StatusWord>& status);

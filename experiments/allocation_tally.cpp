@@ -104,6 +104,13 @@ void AllocationTally::made(const char* label, const void* data, std::size_t byte
   }
   // What a library makes for itself may stay when this tally is gone.
   if (pages_ < 0 || bytes < kSmall || owner == kOthers) return;
+  // Shared pages count as resident once for every place they stand at: those of the ghost before,
+  // which has been filled by now, leave the page table again.
+  if (const auto last = ghost_.find(last_); last != ghost_.end()) {
+    const auto [begin, end] = inner_pages(last->first, last->second);
+    if (begin < end) madvise(begin, static_cast<std::size_t>(end - begin), MADV_DONTNEED);
+  }
+  last_ = data;
   const auto [begin, end] = inner_pages(data, bytes);
   for (std::byte* at = begin; at < end; at += kSharedPages) {
     const auto size = std::min<std::size_t>(kSharedPages, static_cast<std::size_t>(end - at));

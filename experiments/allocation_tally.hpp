@@ -37,6 +37,7 @@ class AllocationTally {
   Events* before_;
   int pages_ = -1;  ///< file of the shared pages; -1 = no ghosts
   std::map<const void*, std::size_t> ghost_;
+  const void* last_ = nullptr;  ///< ghost made before this one
   std::map<std::string, std::size_t> owners_, most_;
   std::size_t live_ = 0, peak_ = 0;
 };

@@ -88,6 +88,7 @@ void stage_pair_scores(const Exec& exec, TrainingState& s, std::uint32_t step) {
       text_embeddings(exec, s.classifier.net, s.classifier_weights, s.pair_workspace,
                       table.partition, x.token, x.length, w.embedding, s.status);
     inject(exec, FaultTarget::embedding, step, s);
+    check_embeddings(exec, table.partition, w.embedding, s.status);
     embedding_pair_scores(exec, table.partition, w.embedding, x.pair_score, x.num_calls);
   }
   inject(exec, FaultTarget::classifier, step, s);

@@ -51,17 +51,38 @@ kl.coef = 0.1
 """
 
 
+# A child's largest resident size is at least its parent's at the fork: a small parent stands between.
+LAUNCHER = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(child.pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def start(work, words, before=(), threads=2):
+    """Exit code, largest resident size, the largest proportional size that was seen, stdout, stderr.
+
+    The proportional size counts pages that stand at many places once; it is looked at from outside, so it is a lower bound."""
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY="passive", OMP_PROC_BIND="false")
+    seen = 0
     with open(work / "out", "w") as out, open(work / "err", "w") as err:
-        child = subprocess.Popen([*before, reproduce.motley, *map(str, words)], cwd=work, env=env, stdout=out, stderr=err)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_maxrss * 1024, (work / "out").read_text(), (work / "err").read_text()
+        launcher = subprocess.Popen([sys.executable, "-I", "-S", "-c", LAUNCHER, work / "peak", *before, reproduce.motley, *map(str, words)],
+                                    cwd=work, env=env, stdout=out, stderr=err)
+        while launcher.poll() is None:
+            try:
+                children = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+                rollup = pathlib.Path(f"/proc/{children[0]}/smaps_rollup").read_text()
+                seen = max(seen, next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024)
+            except (OSError, IndexError, StopIteration):
+                pass
+            time.sleep(0.003)
+    return launcher.returncode, int((work / "peak").read_text()) * 1024, seen, (work / "out").read_text(), (work / "err").read_text()
 
 
 def planned(work, words, threads=2):
-    code, most, out, err = start(work, ["train", "-c", "tiny.ini", *words, "--dry-run", "--json"], threads=threads)
+    code, _, most, out, err = start(work, ["train", "-c", "tiny.ini", *words, "--dry-run", "--json"], threads=threads)
     expect(code == 0, f"dry run {words}: exit {code}\n{err}")
     memory = json.loads(out)["memory"]
     parts = max(memory["pretraining_bytes"], memory["training_bytes"] + memory["file_bytes"] + memory["base_bytes"] + memory["checkpoint_bytes"])
@@ -78,7 +99,7 @@ def peaks(work):
         for cached in ("fresh", "cached"):
             want, cost = planned(work, words, threads)
             folder = f"{name}-{cached}"
-            code, took, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", folder], threads=threads)
+            code, took, _, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", folder], threads=threads)
             expect(code == 0, f"{name}: exit {code}\n{err}")
             ratio = want / took
             print(f"{name:22} {cached:7} planned {want / 1e6:7.1f} MB, took {took / 1e6:7.1f} MB, {100 * (ratio - 1):+6.1f} %; planning took {cost / 1e6:5.1f} MB")
@@ -89,7 +110,7 @@ def peaks(work):
             shutil.rmtree(work / folder)
     # A batch says what it will take when it starts.
     (work / "pack.ini").write_text(PACK)
-    code, took, out, err = start(work, ["sweep", "run", "pack.ini", *SHORT, "rollout.prompts=48", "rollout.group_size=16", "model.width=64", "--progress", "json"])
+    code, took, _, out, err = start(work, ["sweep", "run", "pack.ini", *SHORT, "rollout.prompts=48", "rollout.group_size=16", "model.width=64", "--progress", "json"])
     expect(code == 0, f"pack: exit {code}\n{err}")
     want = next(json.loads(line)["memory_bytes"] for line in out.splitlines() if '"start"' in line)
     print(f"{'pack of 16':22} fresh   planned {want / 1e6:7.1f} MB, took {took / 1e6:7.1f} MB, {100 * (want / took - 1):+6.1f} %")
@@ -105,7 +126,7 @@ def refused(work):
                              ("model", ["model.width=4096", "model.heads=32", "model.kv_heads=32", "model.ff=16384", "model.layers=16"], "model.width")):
         for before in (("prlimit", "--as=3000000000"), ("prlimit", "--data=1500000000")):
             begin = time.monotonic()
-            code, took, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", name], before)
+            code, _, took, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", name], before)
             lines = err.strip().splitlines()
             expect(code == 3 and len(lines) == 1, f"{name} {before}: exit {code}\n{err}")
             expect(" free (RLIMIT_" in lines[0] or "out of memory" in lines[0], lines[0])
@@ -115,7 +136,7 @@ def refused(work):
             print(f"{name}: {lines[0]} ({time.monotonic() - begin:.1f} s, {took / 1e6:.0f} MB)")
     # A sweep finds out how many of its runs fit together without taking their memory.
     (work / "pack.ini").write_text(PACK)
-    code, took, _, err = start(work, ["sweep", "run", "pack.ini", *huge, "-q"], ("prlimit", "--as=3000000000"))
+    code, _, took, _, err = start(work, ["sweep", "run", "pack.ini", *huge, "-q"], ("prlimit", "--as=3000000000"))
     expect(code == 3 and took < 200e6, f"sweep: exit {code}, {took / 1e6:.0f} MB\n{err}")
     expect(not list((work / "runs").rglob("run.h5")) if (work / "runs").exists() else True, "a run of the sweep was begun")
 
