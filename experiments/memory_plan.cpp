@@ -20,7 +20,7 @@ namespace motley {
 namespace {
 
 /// Code and library data that become resident after the start, and the allocator's own losses.
-constexpr std::size_t kProgramGrowth = std::size_t{6} << 20;
+constexpr std::size_t kProgramGrowth = std::size_t{11} << 20;
 /// HDF5's own notes of one open run file.
 constexpr std::size_t kOpenFile = std::size_t{2} << 20;
 

@@ -33,8 +33,8 @@ CONFIGS = {
     "deep_reference": ["model.width=96", "model.heads=6", "model.kv_heads=3", "model.ff=384", "model.layers=12", "kl.coef=0.1", "kl.estimator=exact", "kl.reset_every=2"],
     "cross_encoder": ["classifier.form=cross_encoder", "classifier.width=128", "classifier.heads=4", "classifier.layers=3", "classifier.ff=512", "rollout.prompts=32", "rollout.group_size=16"],
     "embeddings": ["partition.method=kmeans", "partition.embedding=ngram", "partition.across_steps=on", "rollout.prompts=256", "rollout.group_size=64"],
-    "evaluation": ["eval.samples=4096", "task.eval_prompts=24", "eval.k=1", "eval.partition=oracle"],
-    "classified_evaluation": ["eval.samples=768", "task.eval_prompts=16", "eval.k=1", "eval.partition=classifier", "eval.exact=on", "log.eval_samples=on"],
+    "evaluation": ["eval.samples=2048", "task.eval_prompts=24", "eval.k=1", "eval.partition=oracle"],
+    "classified_evaluation": ["eval.samples=256", "task.eval_prompts=16", "eval.k=1", "eval.partition=classifier", "eval.exact=on", "log.eval_samples=on"],
     "countdown": [*task_words("countdown"), "rollout.prompts=256", "rollout.group_size=16", "loss.policy=simko", "filter_groups.metric=acc", "mismatch.correction=tis", "log.diagnostics=every:2", "model.width=64"],
     "ideas": [*task_words("ideas"), "reward_model.width=128", "reward_model.layers=4", "reward_model.pairs=2000", "reward_model.steps=2", "rollout.prompts=64", "rollout.group_size=32"],
 }
@@ -61,7 +61,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def start(work, words, before=(), threads=2):
+def start(work, words, before=(), threads=2, watch=False):
     """Exit code, largest resident size, the largest proportional size that was seen, stdout, stderr.
 
     The proportional size counts pages that stand at many places once; it is looked at from outside, so it is a lower bound."""
@@ -70,19 +70,20 @@ def start(work, words, before=(), threads=2):
     with open(work / "out", "w") as out, open(work / "err", "w") as err:
         launcher = subprocess.Popen([sys.executable, "-I", "-S", "-c", LAUNCHER, work / "peak", *before, reproduce.motley, *map(str, words)],
                                     cwd=work, env=env, stdout=out, stderr=err)
-        while launcher.poll() is None:
+        while watch and launcher.poll() is None:
             try:
                 children = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
                 rollup = pathlib.Path(f"/proc/{children[0]}/smaps_rollup").read_text()
                 seen = max(seen, next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024)
             except (OSError, IndexError, StopIteration):
                 pass
-            time.sleep(0.003)
+            time.sleep(0.005)
+        launcher.wait()
     return launcher.returncode, int((work / "peak").read_text()) * 1024, seen, (work / "out").read_text(), (work / "err").read_text()
 
 
 def planned(work, words, threads=2):
-    code, _, most, out, err = start(work, ["train", "-c", "tiny.ini", *words, "--dry-run", "--json"], threads=threads)
+    code, _, most, out, err = start(work, ["train", "-c", "tiny.ini", *words, "--dry-run", "--json"], threads=threads, watch=True)
     expect(code == 0, f"dry run {words}: exit {code}\n{err}")
     memory = json.loads(out)["memory"]
     parts = max(memory["pretraining_bytes"], memory["training_bytes"] + memory["file_bytes"] + memory["base_bytes"] + memory["checkpoint_bytes"])
@@ -122,11 +123,11 @@ def peaks(work):
 def refused(work):
     """More than there is: exit 3 in one line, with the figures and the keys, and nothing taken or made."""
     huge = ["rollout.prompts=20000", "rollout.group_size=256", "partition.method=oracle"]
-    for name, words, key in (("huge", huge, "rollout.prompts"), ("eval", ["eval.samples=65535", "task.eval_prompts=500", "eval.k=1"], "eval.samples"),
+    for name, words, key in (("huge", huge, "rollout.prompts"), ("eval", ["eval.samples=65535", "task.digits=11", "task.eval_prompts=500", "eval.k=1"], "eval.samples"),
                              ("model", ["model.width=4096", "model.heads=32", "model.kv_heads=32", "model.ff=16384", "model.layers=16"], "model.width")):
         for before in (("prlimit", "--as=3000000000"), ("prlimit", "--data=1500000000")):
             begin = time.monotonic()
-            code, _, took, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", name], before)
+            code, _, took, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", name], before, watch=True)
             lines = err.strip().splitlines()
             expect(code == 3 and len(lines) == 1, f"{name} {before}: exit {code}\n{err}")
             expect(" free (RLIMIT_" in lines[0] or "out of memory" in lines[0], lines[0])
@@ -136,7 +137,7 @@ def refused(work):
             print(f"{name}: {lines[0]} ({time.monotonic() - begin:.1f} s, {took / 1e6:.0f} MB)")
     # A sweep finds out how many of its runs fit together without taking their memory.
     (work / "pack.ini").write_text(PACK)
-    code, _, took, _, err = start(work, ["sweep", "run", "pack.ini", *huge, "-q"], ("prlimit", "--as=3000000000"))
+    code, _, took, _, err = start(work, ["sweep", "run", "pack.ini", *huge, "-q"], ("prlimit", "--as=3000000000"), watch=True)
     expect(code == 3 and took < 200e6, f"sweep: exit {code}, {took / 1e6:.0f} MB\n{err}")
     expect(not list((work / "runs").rglob("run.h5")) if (work / "runs").exists() else True, "a run of the sweep was begun")
 
