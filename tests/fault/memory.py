@@ -33,8 +33,8 @@ CONFIGS = {
     "deep_reference": ["model.width=96", "model.heads=6", "model.kv_heads=3", "model.ff=384", "model.layers=12", "kl.coef=0.1", "kl.estimator=exact", "kl.reset_every=2"],
     "cross_encoder": ["classifier.form=cross_encoder", "classifier.width=128", "classifier.heads=4", "classifier.layers=3", "classifier.ff=512", "rollout.prompts=32", "rollout.group_size=16"],
     "embeddings": ["partition.method=kmeans", "partition.embedding=ngram", "partition.across_steps=on", "rollout.prompts=256", "rollout.group_size=64"],
-    "evaluation": ["eval.samples=2048", "task.eval_prompts=24", "eval.k=1", "eval.partition=oracle"],
-    "classified_evaluation": ["eval.samples=256", "task.eval_prompts=16", "eval.k=1", "eval.partition=classifier", "eval.exact=on", "log.eval_samples=on"],
+    "evaluation": ["eval.samples=160", "task.digits=10", "task.eval_prompts=160", "eval.k=1", "eval.partition=oracle"],
+    "classified_evaluation": ["eval.samples=384", "task.eval_prompts=16", "eval.k=1", "eval.partition=classifier", "log.eval_samples=on"],
     "countdown": [*task_words("countdown"), "rollout.prompts=256", "rollout.group_size=16", "loss.policy=simko", "filter_groups.metric=acc", "mismatch.correction=tis", "log.diagnostics=every:2", "model.width=64"],
     "ideas": [*task_words("ideas"), "reward_model.width=128", "reward_model.layers=4", "reward_model.pairs=2000", "reward_model.steps=2", "rollout.prompts=64", "rollout.group_size=32"],
 }
