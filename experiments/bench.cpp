@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "core/base/error.hpp"
-#include "experiments/machine.hpp"
+#include "experiments/memory_limit.hpp"
 #include "experiments/options.hpp"
 #include "experiments/trainer.hpp"
 #include "io/log_writer.hpp"

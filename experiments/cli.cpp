@@ -11,6 +11,7 @@
 #include "core/base/error.hpp"
 #include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/memory_limit.hpp"
 #include "version.hpp"
 
 namespace motley {
@@ -77,7 +78,7 @@ int report_no_memory(const std::string& wanted) {
   std::fprintf(stderr,
                "motley: out of memory, no room%s, %.1f GB are free; reduce rollout.prompts, "
                "rollout.group_size or the runs packed together\n",
-               wanted.c_str(), static_cast<double>(available_memory()) / 1e9);
+               wanted.c_str(), static_cast<double>(free_memory().bytes) / 1e9);
   return exit_code(ErrorKind::refused);
 }
 

@@ -9,7 +9,6 @@
 #include "core/base/error.hpp"
 #include "experiments/bench.hpp"
 #include "experiments/cli.hpp"
-#include "experiments/machine.hpp"
 
 namespace motley {
 

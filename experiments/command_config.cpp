@@ -7,6 +7,7 @@
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/memory_limit.hpp"
 #include "experiments/presets.hpp"
 #include "io/run_reader.hpp"
 #include "version.hpp"
@@ -125,7 +126,7 @@ int run_info(const CommandLine& line) {
   facts.insert(facts.begin(), {{"motley_version", std::string(kVersion)},
                                {"git_commit", std::string(kGitCommit)},
                                {"git_dirty", kGitDirty}});
-  facts.push_back({"available_memory_bytes", static_cast<std::int64_t>(available_memory())});
+  facts.push_back({"available_memory_bytes", static_cast<std::int64_t>(free_memory().bytes)});
   facts.push_back({"most_completions_per_prompt", std::int64_t{4096}});
   facts.push_back({"tasks", join(task_names())});
   facts.push_back({"methods", join(method_names())});

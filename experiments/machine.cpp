@@ -1,8 +1,6 @@
 #include "experiments/machine.hpp"
 
 #include <fstream>
-#include <sstream>
-#include <sys/resource.h>
 
 #include <Kokkos_Core.hpp>
 
@@ -23,21 +21,6 @@ std::string cpu_model() {
   for (std::string line; std::getline(in, line);)
     if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
   return "unknown";
-}
-
-std::size_t read_size(const char* path) {
-  std::ifstream in(path);
-  std::size_t value = 0;
-  return in >> value ? value : 0;
-}
-
-/// A size in kB from the lines of a file of /proc; 0 where there is no such line.
-std::size_t read_kilobytes(const char* path, const std::string& key) {
-  std::ifstream in(path);
-  std::size_t kilobytes = 0;
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind(key, 0) == 0) std::istringstream(line.substr(key.size())) >> kilobytes;
-  return kilobytes;
 }
 
 }  // namespace
@@ -63,30 +46,6 @@ std::vector<Attribute> machine_provenance() {
   out.push_back({"threads", std::int64_t{HostExec().concurrency()}});
   out.push_back({"ranks", std::int64_t{1}});
   return out;
-}
-
-std::size_t available_memory() {
-  std::size_t available = 1024 * read_kilobytes("/proc/meminfo", "MemAvailable:");
-  // A container may be allowed less than the machine has.
-  const std::size_t limit = read_size("/sys/fs/cgroup/memory.max");
-  const std::size_t used = read_size("/sys/fs/cgroup/memory.current");
-  if (limit > 0 && limit > used) available = std::min(available, limit - used);
-  return available;
-}
-
-std::size_t peak_memory() {
-  return 1024 * read_kilobytes("/proc/self/status", "VmHWM:");
-}
-
-void limit_memory() {
-  const std::size_t free = available_memory();
-  const std::size_t data = read_kilobytes("/proc/self/status", "VmData:");
-  rlimit limit{};
-  if (free == 0 || data == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
-  const rlim_t wanted = free + data * 1024;
-  if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= wanted) return;
-  limit.rlim_cur = wanted;
-  setrlimit(RLIMIT_DATA, &limit);
 }
 
 }  // namespace motley

@@ -114,22 +114,74 @@ std::string digest_of_run(const std::filesystem::path& path) {
   return hex(content_digest(hashes_of_run(path)));
 }
 
+namespace {
+
+/// Rows of two datasets that stand at the same steps; empty where all of them do.
+struct CommonRows {
+  std::vector<hsize_t> first, second;
+  explicit operator bool() const { return !first.empty(); }
+};
+
+CommonRows common_rows(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+  CommonRows rows;
+  if (a == b) return rows;
+  for (std::size_t i = 0, j = 0; i < a.size() && j < b.size(); a[i] < b[j] ? ++i : ++j) {
+    if (a[i] != b[j]) continue;
+    rows.first.push_back(i);
+    rows.second.push_back(j);
+  }
+  return rows;
+}
+
+/// Of some rows of a dataset.
+DatasetHash hash_rows(hid_t file, const DatasetHash& whole, const std::vector<hsize_t>& rows) {
+  const Handle dataset = open_dataset(file, whole.path, ErrorKind::input);
+  const h5::Type type = h5::type_of(dataset, whole.path);
+  const std::vector<hsize_t> dims = h5::dims_of(dataset);
+  std::size_t row = h5::size_of(type);
+  for (std::size_t i = 1; i < dims.size(); ++i) row *= dims[i];
+  std::vector<std::byte> bytes(row);
+  Sha256 hash;
+  for (const hsize_t at : rows) {
+    h5::read_rows(dataset, type, at, 1, bytes.data(), ErrorKind::input, whole.path);
+    hash.update(bytes.data(), bytes.size());
+  }
+  return {whole.path, whole.type, static_cast<std::int64_t>(rows.size()), hash.finish()};
+}
+
+bool in_group(const std::string& path, const char* group) {
+  return path.rfind(std::string(group) + "/", 0) == 0;
+}
+
+}  // namespace
+
 CommonDigest digest_common(const std::filesystem::path& first,
                            const std::filesystem::path& second) {
+  const RunReader run_a(first), run_b(second);
   std::map<std::string, DatasetHash> other;
   for (DatasetHash& h : hashes_of_run(second)) other.emplace(h.path, std::move(h));
+  // Two runs may log every so many steps each; what both have logged is compared.
+  const CommonRows rollouts = common_rows(run_a.rollout_steps(), run_b.rollout_steps());
+  const CommonRows diagnostics = common_rows(run_a.diagnostic_steps(), run_b.diagnostic_steps());
   std::vector<DatasetHash> a, b;
   CommonDigest result;
-  for (const DatasetHash& h : hashes_of_run(first)) {
+  for (DatasetHash h : hashes_of_run(first)) {
     const auto found = other.find(h.path);
     if (is_volatile(h.path) || found == other.end() || found->second.type != h.type) continue;
-    a.push_back(h);
-    b.push_back(found->second);
-    if (h.rows != found->second.rows || h.sha256 != found->second.sha256)
-      result.different.push_back(h.path);
+    DatasetHash g = found->second;
+    const CommonRows& rows = in_group(h.path, "/diagnostics") ? diagnostics : rollouts;
+    const bool by_step = in_group(h.path, "/rollouts") || in_group(h.path, "/partition") ||
+                         in_group(h.path, "/diagnostics");
+    if (by_step && rows) {
+      h = hash_rows(run_a.file(), h, rows.first);
+      g = hash_rows(run_b.file(), g, rows.second);
+    }
+    if (h.rows != g.rows || h.sha256 != g.sha256) result.different.push_back(h.path);
+    a.push_back(std::move(h));
+    b.push_back(std::move(g));
   }
-  result.first = hex(content_digest(a));
-  result.second = hex(content_digest(b));
+  result.first = hex(content_digest(std::move(a)));
+  result.second = hex(content_digest(std::move(b)));
   return result;
 }
 

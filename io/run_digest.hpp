@@ -30,7 +30,8 @@ std::vector<DatasetHash> hashes_of_run(const std::filesystem::path& path);
 /// Error(input)
 std::string digest_of_run(const std::filesystem::path& path);
 
-/// Two runs over the non-volatile datasets that both hold with the same type.
+/// Two runs over the non-volatile datasets that both hold with the same type; of rollouts and
+/// diagnostics, where they are logged at other steps, over the steps that both hold.
 struct CommonDigest {
   std::string first, second;           ///< hexadecimal; equal when the runs agree
   std::vector<std::string> different;  ///< paths of common datasets that differ

@@ -3,8 +3,9 @@
 ///
 ///     bench_kernels [--benchmark_filter=policy_gradient/M]
 
-#include <Eigen/Dense>
 #include <benchmark/benchmark.h>
+
+#include <Eigen/Dense>
 
 #include "core/base/gemm.hpp"
 #include "experiments/bench.hpp"
@@ -39,9 +40,8 @@ void run_stage(benchmark::State& state, const char* name, const Stage& stage) {
 template <class Stage>
 void add_stage(const char* name, const Stage& stage) {
   for (const char* shape : {"S", "M", "L"})
-    benchmark::RegisterBenchmark(
-        (std::string(name) + "/" + shape).c_str(),
-        [=](benchmark::State& state) { run_stage(state, shape, stage); })
+    benchmark::RegisterBenchmark((std::string(name) + "/" + shape).c_str(),
+                                 [=](benchmark::State& state) { run_stage(state, shape, stage); })
         ->UseRealTime()
         ->Unit(benchmark::kMicrosecond);
 }
@@ -52,21 +52,22 @@ void register_stages() {
   add_stage("sample_prompts", [](const Exec& e, State& s, StepRecord&) {
     stage_sample_prompts(e, s, Generation{kStep});
   });
-  add_stage("rollout", [](const Exec& e, State& s, StepRecord&) {
-    stage_rollout(e, s, Generation{kStep});
-  });
+  add_stage("rollout",
+            [](const Exec& e, State& s, StepRecord&) { stage_rollout(e, s, Generation{kStep}); });
   add_stage("score_tokens", [](const Exec& e, State& s, StepRecord&) {
     stage_score_tokens(e, s, Generation{kStep});
   });
-  add_stage("score", [](const Exec& e, State& s, StepRecord&) { stage_score(e, s); });
-  add_stage("pair_scores", [](const Exec& e, State& s, StepRecord&) { stage_pair_scores(e, s); });
-  add_stage("partition", [](const Exec& e, State& s, StepRecord&) { stage_partition(e, s, kStep); });
+  add_stage("score", [](const Exec& e, State& s, StepRecord&) { stage_score(e, s, kStep); });
+  add_stage("pair_scores",
+            [](const Exec& e, State& s, StepRecord&) { stage_pair_scores(e, s, kStep); });
+  add_stage("partition",
+            [](const Exec& e, State& s, StepRecord&) { stage_partition(e, s, kStep); });
   add_stage("shape_reward",
             [](const Exec& e, State& s, StepRecord&) { stage_shape_reward(e, s, kStep); });
   add_stage("group_advantage",
             [](const Exec& e, State& s, StepRecord&) { stage_group_advantage(e, s, kStep); });
   add_stage("policy_gradient", [](const Exec& e, State& s, StepRecord&) {
-    stage_policy_gradient(e, s, minibatch_of(s, 0));
+    stage_policy_gradient(e, s, kStep, 0, minibatch_of(s, 0));
   });
   add_stage("adamw_step", [](const Exec& e, State& s, StepRecord&) { stage_adamw_step(e, s); });
   add_stage("collect",
@@ -118,13 +119,24 @@ void eigen_gradient(benchmark::State& state) {
 
 /// Rows, columns and depth of the products of cases S, M and L.
 void forward_shapes(benchmark::internal::Benchmark* b) {
-  for (const auto& shape : {std::array{48, 192, 64}, {192, 192, 64}, {192, 64, 192}, {48, 384, 128},
-                            {192, 768, 128}, {192, 128, 384}, {192, 1536, 256}, {192, 256, 768}})
+  for (const auto& shape : {std::array{48, 192, 64},
+                            {192, 192, 64},
+                            {192, 64, 192},
+                            {48, 384, 128},
+                            {192, 768, 128},
+                            {192, 128, 384},
+                            {192, 1536, 256},
+                            {192, 256, 768}})
     b->Args({shape[0], shape[1], shape[2]});
 }
 void gradient_shapes(benchmark::internal::Benchmark* b) {
-  for (const auto& shape : {std::array{64, 64, 192}, {192, 64, 192}, {128, 128, 192}, {384, 128, 192},
-                            {128, 384, 192}, {768, 256, 192}, {256, 768, 192}})
+  for (const auto& shape : {std::array{64, 64, 192},
+                            {192, 64, 192},
+                            {128, 128, 192},
+                            {384, 128, 192},
+                            {128, 384, 192},
+                            {768, 256, 192},
+                            {256, 768, 192}})
     b->Args({shape[0], shape[1], shape[2]});
 }
 BENCHMARK(own_product)->Apply(forward_shapes);
