@@ -11,6 +11,7 @@
 #include "core/base/error.hpp"
 #include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
+#include "io/fault.hpp"
 #include "version.hpp"
 
 namespace motley {
@@ -98,6 +99,7 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                   kGitDirty ? ", modified" : "");
       return 0;
     }
+    arm_fault_point(std::getenv("MOTLEY_CRASH_AT"));
     check_registered();
     std::vector<std::string> names;
     for (const Command* command : commands) {

@@ -9,6 +9,8 @@ namespace motley {
 /// SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 ask for a stop; a second SIGINT ends the process at once.
 void install_stop_signals();
 bool stop_signalled();
+/// For work before the first step, which keeps nothing. \throws Error(stopped) when a signal came
+void leave_if_stopped(const char* work);
 
 /// When a batch of runs should stop or write a checkpoint.
 class StopRule {

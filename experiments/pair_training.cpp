@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "experiments/interrupt.hpp"
 #include "models/adamw.hpp"
 
 namespace motley {
@@ -138,6 +139,7 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
   const PairWorkspace<float> train =
       make_pair_workspace<float>(layout.net, R, groups, kGroup, true);
   for (int step = 0; step < c.steps; ++step) {
+    leave_if_stopped("training the classifier");
     const auto address = static_cast<std::uint32_t>(step);
     const double progress = double(step) / c.steps;
     Kokkos::deep_copy(exec, lr,

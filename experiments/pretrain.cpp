@@ -5,6 +5,7 @@
 
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/pair_training.hpp"
 #include "experiments/policy_file.hpp"
 #include "experiments/reward_training.hpp"
@@ -105,6 +106,7 @@ class Pretrainer {
   }
 
   void update(const AdamState<float>& adam, std::uint32_t address, double lr) {
+    leave_if_stopped("training the base policy");
     Kokkos::deep_copy(exec_, lr_, lr);
     Kokkos::deep_copy(exec_, status_, kStatusClear);
     task_->corpus(exec_, corpus_, Stream::corpus, address, false, 1, batch_);

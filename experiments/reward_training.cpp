@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "experiments/interrupt.hpp"
 #include "models/adamw.hpp"
 #include "models/reward_model.hpp"
 
@@ -111,6 +112,7 @@ class RewardTrainer {
     const int pairs = std::min(c_.batch, c_.pairs);
     const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, 2 * pairs, S_, true);
     for (int step = 0; step < c_.steps; ++step) {
+      leave_if_stopped("training the reward model");
       const double progress = double(step) / c_.steps;
       Kokkos::deep_copy(exec_, lr,
                         c_.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 *
