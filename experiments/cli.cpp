@@ -119,6 +119,9 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                        did_you_mean(words[0], names)));
   } catch (const Error& error) {
     return report(error, error.kind());
+  } catch (const Stopped& stop) {
+    std::fprintf(stderr, "%s\n", stop.what());
+    return 75;
   } catch (const std::bad_alloc&) {
     return report_no_memory("");
   } catch (const std::exception& error) {

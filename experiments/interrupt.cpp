@@ -40,8 +40,9 @@ bool stop_signalled() {
 }
 
 void leave_if_stopped(const char* work) {
-  MOTLEY_REQUIRE(!stop_signalled(), ErrorKind::stopped, "stopped while ", work,
-                 ", before the first step; the same command begins again");
+  if (stop_signalled())
+    throw Stopped(
+        concat("stopped while ", work, ", before the first step; the same command begins again"));
 }
 
 StopRule::StopRule(double max_seconds)

@@ -105,9 +105,8 @@ int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOpt
         return kStopped;
       }
     } catch (const Error& error) {
-      // A full disk fails every pack, and a stop is meant for all; the rest is worth trying.
-      const bool for_all = error.kind() == ErrorKind::io || error.kind() == ErrorKind::stopped;
-      if (for_all || plan.packs.size() == 1) throw;
+      // A full disk fails every pack; the rest is worth trying.
+      if (error.kind() == ErrorKind::io || plan.packs.size() == 1) throw;
       std::fprintf(stderr, "%s\n", error.what());
       if (failure == 0) failure = exit_code(error.kind());
     }

@@ -12,7 +12,6 @@ int exit_code(ErrorKind kind) {
     case ErrorKind::input: return 4;
     case ErrorKind::io: return 5;
     case ErrorKind::numeric: return 6;
-    case ErrorKind::stopped: return 75;
     case ErrorKind::shape:
     case ErrorKind::internal: return 1;
   }

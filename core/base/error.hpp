@@ -20,7 +20,6 @@ enum class ErrorKind {
   input,     ///< exit 4: a file is corrupt or incompatible
   io,        ///< exit 5: input or output failed while running
   numeric,   ///< exit 6: NaN or infinity
-  stopped,   ///< exit 75: asked to stop before the first step; nothing is lost
   shape,     ///< exit 1: a view has the wrong extents (a bug of the caller)
   internal,  ///< exit 1: a bug of motley
 };

@@ -109,7 +109,6 @@ TEST(Error, NearestNameAndExitCodes) {
   EXPECT_EQ(exit_code(ErrorKind::input), 4);
   EXPECT_EQ(exit_code(ErrorKind::io), 5);
   EXPECT_EQ(exit_code(ErrorKind::numeric), 6);
-  EXPECT_EQ(exit_code(ErrorKind::stopped), 75);
   EXPECT_EQ(exit_code(ErrorKind::shape), 1);
 }
 
