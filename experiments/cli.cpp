@@ -119,6 +119,10 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                        did_you_mean(words[0], names)));
   } catch (const Error& error) {
     return report(error, error.kind());
+  } catch (const std::filesystem::filesystem_error& error) {
+    // A name too long, a folder that may not be looked into.
+    std::fprintf(stderr, "%s: %s\n", error.path1().c_str(), error.code().message().c_str());
+    return exit_code(ErrorKind::refused);
   } catch (const Stopped& stop) {
     std::fprintf(stderr, "%s\n", stop.what());
     return 75;

@@ -14,7 +14,8 @@ import subprocess
 import program
 from program import IO, REFUSED, Undisturbed, done, environment, expect, run, skip, train
 
-STEPS = 80  # more than the 64 rows that wait in memory, so that the writer's own thread writes too
+STEPS = 70  # more than the 64 rows that wait in memory, so that the writer's own thread writes too
+RARE = ("checkpoint.every_steps=24", "eval.every_steps=36")  # fewer calls of one kind
 # Their text only serves the message to a second writer; a run does not stop for it.
 UNIMPORTANT = (".lock", ".turn")
 
@@ -43,7 +44,7 @@ def sample(count, few):
     return sorted({1 + round(i * (count - 1) / (few - 1)) for i in range(few)})
 
 
-def fail_each(work, words, prepare, folder, few, want, only=lambda path: True):
+def fail_each(work, words, prepare, folder, few, want, only=lambda path: True, most=0.9):
     """Fails call after call of `words`; afterwards the run is readable and goes on to the same digest."""
     prepare()
     calls = calls_of(work, words)
@@ -57,11 +58,12 @@ def fail_each(work, words, prepare, folder, few, want, only=lambda path: True):
         failed = run(*words, cwd=work, env=failing(work, n), timeout=60)
         codes[failed.returncode] = codes.get(failed.returncode, 0) + 1
         if failed.returncode == 0:
-            expect(path.name in UNIMPORTANT, f"{what}: the failure went unnoticed")
+            # A folder is asked for again by the next who wants it.
+            expect(path.name in UNIMPORTANT or call == "mkdir", f"{what}: the failure went unnoticed")
         else:
             expect(failed.returncode in (IO, REFUSED), f"{what}: exit {failed.returncode}\n{failed.stderr}")
             begun = (folder / "run.h5").exists()
-            expect(failed.returncode == IO or not begun, f"{what}: refused, though the run was under way\n{failed.stderr}")
+            expect(failed.returncode == IO or not begun or path.name in UNIMPORTANT, f"{what}: refused, though the run was under way\n{failed.stderr}")
             place = path.name.removesuffix(".tmp")
             text = program.one_line(failed, failed.returncode)
             expect(place in text or path.parent.name in text, f"{what}: not named in: {text}")
@@ -69,26 +71,26 @@ def fail_each(work, words, prepare, folder, few, want, only=lambda path: True):
         want.check_left(folder, what)
         done(*words, cwd=work)
         want.check_same(folder, what)
-    expect(sum(codes.values()) - codes.get(0, 0) > 0.8 * len(numbers), f"most calls did nothing: {codes}")
+    expect(sum(codes.values()) - codes.get(0, 0) > most * len(numbers), f"most calls did nothing: {codes}")
     print(f"{len(numbers)} of {len(calls)} calls failed once: exit codes {codes}; all readable, all digests equal")
 
 
 def new_run(work):
-    want = Undisturbed(work, STEPS)
+    want = Undisturbed(work, STEPS, *RARE)
     folder = work / "run"
-    fail_each(work, (*train(STEPS), "-r", folder), lambda: shutil.rmtree(folder, ignore_errors=True), folder, 50, want)
+    fail_each(work, (*train(STEPS, *RARE), "-r", folder), lambda: shutil.rmtree(folder, ignore_errors=True), folder, 50, want)
 
 
 def resumed_run(work):
-    want = Undisturbed(work, STEPS)
+    want = Undisturbed(work, STEPS, *RARE)
     folder, half = work / "run", work / "half"
-    run(*train(STEPS), "-o", half, cwd=work, env=environment(MOTLEY_CRASH_AT="after_step:71"))
+    run(*train(STEPS, *RARE), "-o", half, cwd=work, env=environment(MOTLEY_CRASH_AT="after_step:66"))
 
     def prepare():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(half, folder)
 
-    fail_each(work, (*train(STEPS), "-r", folder), prepare, folder, 50, want)
+    fail_each(work, (*train(STEPS, *RARE), "-r", folder), prepare, folder, 50, want)
 
 
 def base_policy(work):
@@ -101,7 +103,7 @@ def base_policy(work):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(cold, ignore_errors=True)
 
-    fail_each(work, (*train(12), "-r", folder), prepare, folder, 20, want, only=lambda path: cold == path or cold in path.parents)
+    fail_each(work, (*train(12), "-r", folder), prepare, folder, 20, want, only=lambda path: cold == path or cold in path.parents, most=0.5)
 
 
 CALLS = "open,openat,creat,write,writev,pwrite64,fsync,fdatasync,ftruncate,truncate,rename,renameat,renameat2,link,linkat,mkdir,sendfile,copy_file_range"
@@ -124,7 +126,7 @@ def parsed(line, work):
     """(call, path) of a line that changes a file below `work`, else nothing."""
     call = line.split("(", 1)[0]
     if call in ("write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "sendfile"):
-        path = re.search(r"\(\d+<([^>]*)>", line)
+        path = re.search(r"\(\d+<(/[^>]*)>", line)
     elif call == "copy_file_range":
         path = re.search(r"\(\d+<[^>]*>, [^,]*, \d+<([^>]*)>", line)
     elif call in ("openat", "open"):
@@ -147,16 +149,16 @@ def below(path, work):
 
 def every_call(work):
     """Nothing escapes the counting: strace sees the same calls on the same files."""
-    done(*train(STEPS), "-o", "warm", cwd=work)
+    done(*train(STEPS, *RARE), "-o", "warm", cwd=work)
     for kind in ("new", "resumed"):
         folder = work / "run"
 
         def prepare():
             shutil.rmtree(folder, ignore_errors=True)
             if kind == "resumed":
-                run(*train(STEPS), "-o", folder, cwd=work, env=environment(MOTLEY_CRASH_AT="after_step:71"))
+                run(*train(STEPS, *RARE), "-o", folder, cwd=work, env=environment(MOTLEY_CRASH_AT="after_step:66"))
 
-        words = (*train(STEPS), "-r", folder)
+        words = (*train(STEPS, *RARE), "-r", folder)
         prepare()
         counted = sorted(calls_of(work, words))
         prepare()

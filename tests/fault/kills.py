@@ -128,11 +128,11 @@ def packed(work):
         for visit in (1, 2, 3):
             shutil.rmtree(work / "runs/two")
             killed = run(*words, cwd=work, env=environment(MOTLEY_CRASH_AT=f"{point}:{visit}"))
-            expect(killed.returncode in (0, -signal.SIGKILL), f"{point}:{visit}: exit {killed.returncode}\n{killed.stderr}")
+            allowed = (0, -signal.SIGKILL) if visit > 2 else (-signal.SIGKILL,)
+            expect(killed.returncode in allowed, f"{point}:{visit}: exit {killed.returncode}\n{killed.stderr}")
             kills += killed.returncode != 0
             done(*words, cwd=work)
             expect([digest(work / "runs/two" / cell) for cell in cells] == want, f"packed, {point}:{visit}: another digest")
-    expect(kills >= 22, f"{kills} kills only")
     print(f"{kills} kills of a batch of two runs, all digests equal")
 
 

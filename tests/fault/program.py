@@ -81,7 +81,9 @@ def one_line(result, code, *parts):
 
 def train(steps, *more):
     """Words of the run every case disturbs: evaluations and checkpoints at different steps."""
-    return ("train", "-q", "-c", "learnt.ini", f"run.steps={steps}", "checkpoint.every_steps=4", "eval.every_steps=6", *more)
+    keys = {word.split("=")[0] for word in map(str, more)}
+    usual = [word for word in ("checkpoint.every_steps=4", "eval.every_steps=6") if word.split("=")[0] not in keys]
+    return ("train", "-q", "-c", "learnt.ini", f"run.steps={steps}", *usual, *more)
 
 
 class Undisturbed:
@@ -135,7 +137,7 @@ def main(cases):
     full = "--full" in sys.argv
     motley = str(pathlib.Path(words[0]).resolve())
     if "--helper" in words:
-        helper = words[words.index("--helper") + 1]
+        helper = str(pathlib.Path(words[words.index("--helper") + 1]).resolve())
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name).resolve()
         (work / "learnt.ini").write_text(LEARNT)
