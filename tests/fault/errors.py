@@ -130,7 +130,7 @@ def parsed(line, work):
     elif call == "copy_file_range":
         path = re.search(r"\(\d+<[^>]*>, [^,]*, \d+<([^>]*)>", line)
     elif call in ("openat", "open"):
-        if not re.search(r"O_WRONLY|O_RDWR|O_CREAT", line):
+        if not re.search(r"O_WRONLY|O_RDWR|O_CREAT", line) or ("O_CREAT" not in line and "ENOENT" in line):
             return None
         path = re.search(r'"([^"]*)"', line)
     else:

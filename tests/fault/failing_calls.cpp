@@ -80,8 +80,10 @@ bool fails(const char* call, int file) {
   return fails(call, path_of(file));
 }
 
-bool writes(int flags) {
-  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT) != 0;
+/// An open that makes or writes a file; one that looks for a file that is not there fails anyway.
+bool opens(int flags, const std::string& path) {
+  if ((flags & O_CREAT) != 0) return true;
+  return (flags & O_ACCMODE) != O_RDONLY && ::access(path.c_str(), F_OK) == 0;
 }
 
 mode_t mode_of(int flags, va_list rest) {
@@ -95,27 +97,28 @@ mode_t mode_of(int flags, va_list rest) {
 
 extern "C" {
 
-#define OPEN(name)                                                           \
-  int name(const char* path, int flags, ...) {                               \
-    va_list rest;                                                            \
-    va_start(rest, flags);                                                   \
-    const mode_t mode = mode_of(flags, rest);                                \
-    va_end(rest);                                                            \
-    if (writes(flags) && fails("open", absolute(AT_FDCWD, path))) return -1; \
-    return next<int (*)(const char*, int, ...)>(#name)(path, flags, mode);   \
+#define OPEN(name)                                                                         \
+  int name(const char* path, int flags, ...) {                                             \
+    va_list rest;                                                                          \
+    va_start(rest, flags);                                                                 \
+    const mode_t mode = mode_of(flags, rest);                                              \
+    va_end(rest);                                                                          \
+    if (opens(flags, absolute(AT_FDCWD, path)) && fails("open", absolute(AT_FDCWD, path))) \
+      return -1;                                                                           \
+    return next<int (*)(const char*, int, ...)>(#name)(path, flags, mode);                 \
   }
 OPEN(open)
 OPEN(open64)
 #undef OPEN
 
-#define OPENAT(name)                                                                    \
-  int name(int folder, const char* path, int flags, ...) {                              \
-    va_list rest;                                                                       \
-    va_start(rest, flags);                                                              \
-    const mode_t mode = mode_of(flags, rest);                                           \
-    va_end(rest);                                                                       \
-    if (writes(flags) && fails("open", absolute(folder, path))) return -1;              \
-    return next<int (*)(int, const char*, int, ...)>(#name)(folder, path, flags, mode); \
+#define OPENAT(name)                                                                              \
+  int name(int folder, const char* path, int flags, ...) {                                        \
+    va_list rest;                                                                                 \
+    va_start(rest, flags);                                                                        \
+    const mode_t mode = mode_of(flags, rest);                                                     \
+    va_end(rest);                                                                                 \
+    if (opens(flags, absolute(folder, path)) && fails("open", absolute(folder, path))) return -1; \
+    return next<int (*)(int, const char*, int, ...)>(#name)(folder, path, flags, mode);           \
   }
 OPENAT(openat)
 OPENAT(openat64)
