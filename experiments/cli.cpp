@@ -12,6 +12,7 @@
 #include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
 #include "experiments/memory_limit.hpp"
+#include "io/fault.hpp"
 #include "version.hpp"
 
 namespace motley {
@@ -99,6 +100,7 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                   kGitDirty ? ", modified" : "");
       return 0;
     }
+    arm_fault_point(std::getenv("MOTLEY_CRASH_AT"));
     check_registered();
     std::vector<std::string> names;
     for (const Command* command : commands) {
@@ -118,6 +120,13 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                        did_you_mean(words[0], names)));
   } catch (const Error& error) {
     return report(error, error.kind());
+  } catch (const std::filesystem::filesystem_error& error) {
+    // A name too long, a folder that may not be looked into.
+    std::fprintf(stderr, "%s: %s\n", error.path1().c_str(), error.code().message().c_str());
+    return exit_code(ErrorKind::refused);
+  } catch (const Stopped& stop) {
+    std::fprintf(stderr, "%s\n", stop.what());
+    return 75;
   } catch (const std::bad_alloc&) {
     return report_no_memory("");
   } catch (const std::exception& error) {

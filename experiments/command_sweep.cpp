@@ -8,6 +8,7 @@
 
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
+#include "experiments/disk_plan.hpp"
 #include "experiments/run_status.hpp"
 #include "experiments/sweep_config.hpp"
 #include "experiments/sweep_emit.hpp"
@@ -27,10 +28,6 @@ fs::path sweep_folder(const CommandLine& line, const SweepConfig& sweep) {
 std::vector<std::size_t> chosen_cells(const CommandLine& line, const SweepConfig& sweep) {
   return select_cells({line.get("index", ""), line.get("cells", ""), line.get("shard", "")},
                       sweep.cells.size());
-}
-
-std::string size_text(double bytes) {
-  return bytes < 1e9 ? fixed(bytes / 1e6, 1) + " MB" : fixed(bytes / 1e9, 2) + " GB";
 }
 
 /// What is left, in words: "6 cells, 2 done; ..."
@@ -109,6 +106,19 @@ int list_cells(const CommandLine& line, const SweepConfig& sweep) {
   return 0;
 }
 
+/// Room for what is not done yet, less what an interrupted cell has on disk already.
+void require_disk_for(const SweepConfig& sweep, const fs::path& folder,
+                      const std::vector<std::size_t>& chosen) {
+  const std::vector<CellEstimate> estimates = estimate_cells(sweep, folder);
+  double bytes = 0;
+  for (const std::size_t i : chosen) {
+    const fs::path cell = folder / sweep.cells[i].folder;
+    if (cell_state(cell) != CellState::complete)
+      bytes += std::max(0.0, estimates[i].disk_bytes - folder_bytes(cell));
+  }
+  require_disk(folder, bytes);
+}
+
 int run_cells(const CommandLine& line, const SweepConfig& sweep) {
   SweepRunOptions options;
   options.folder = sweep_folder(line, sweep);
@@ -122,6 +132,7 @@ int run_cells(const CommandLine& line, const SweepConfig& sweep) {
     options.threads = static_cast<int>(threads);
   const std::vector<std::size_t> chosen = chosen_cells(line, sweep);
   const std::size_t most = line.has("pack") ? count_flag(line, "pack", 1, 1, 1000000) : 0;
+  if (!line.has("any-disk")) require_disk_for(sweep, options.folder, chosen);
   freeze_sweep(options.folder, sweep);
   const SweepPlan plan = plan_sweep(sweep, options.folder, chosen, most, options.processes);
   const bool quiet = line.has("quiet");
@@ -228,6 +239,7 @@ const Command kSweep = {
      {"pack", 0, 0, "N",
       "run: most runs in one batch; default what fits in half of the free memory"},
      {"max-time", 't', 0, "TIME", "run: stops after hh:mm:ss with exit 75, resumable"},
+     {"any-disk", 0, 0, "", "run: starts also where the disk may be too small"},
      {"index", 0, 0, "I", "only the cell I"},
      {"cells", 0, 0, "LIST", "only these cells: 0,3,5-8"},
      {"shard", 0, 0, "I/N", "only part I of N, 0 <= I < N; auto: task of Slurm, rank of Open MPI"},

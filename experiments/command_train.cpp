@@ -7,11 +7,13 @@
 
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
+#include "experiments/disk_plan.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/memory_limit.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/trainer.hpp"
 #include "experiments/training_step.hpp"
+#include "io/lock.hpp"
 #include "io/run_digest.hpp"
 #include "io/run_reader.hpp"
 
@@ -145,6 +147,14 @@ void print_dry_run(const Configured& configured, bool json) {
       o.disk_per_step * 1000 / 1e6, o.first_prompt.c_str());
 }
 
+/// Before anything of the folder is read: a live run may be between two writes.
+void refuse_a_live_run(const fs::path& folder) {
+  const std::string pid = writer_of(folder);
+  MOTLEY_REQUIRE(pid.empty(), ErrorKind::refused, folder.string(),
+                 ": another motley is writing this run, got pid ", pid,
+                 "; allowed: one writer per folder (wait for it, or choose another -o)");
+}
+
 /// Refuses what would lose or mix runs; returns how to go on.
 FolderState check_folder(const fs::path& folder, bool resume, bool overwrite) {
   FolderState state = inspect_folder(folder);
@@ -217,6 +227,8 @@ int run_train(const CommandLine& line) {
         fs::path(line.get("output", "")).lexically_normal() == resumed.lexically_normal(),
         ErrorKind::config, "motley train: -r and -o name different folders, got ", resumed.string(),
         " and ", line.get("output", ""));
+  const fs::path given = resume ? resumed : fs::path(line.get("output", ""));
+  if (!given.empty() && !line.has("dry-run")) refuse_a_live_run(given);
   const Configured configured = resume ? resumed_config(line, resumed) : configured_by(line);
   if (line.has("dry-run")) {
     print_dry_run(configured, line.has("json"));
@@ -225,16 +237,21 @@ int run_train(const CommandLine& line) {
   const RunRequest request{
       configured.config,
       resume ? resumed : fs::path(line.get("output", "runs/" + configured.config.run.name))};
+  refuse_a_live_run(request.folder);
   const FolderState state = check_folder(request.folder, resume, line.has("overwrite"));
   if (!state.warnings.empty()) std::fprintf(stderr, "%s\n", state.warnings.c_str());
   TrainOptions options;
   options.max_seconds = line.has("max-time") ? parse_duration(line.get("max-time", "")) : 0;
   options.progress = progress_of(line);
+  options.overwrite = line.has("overwrite") && !resume;
   RunOutcome outcome;
   if (state.kind == FolderState::Kind::complete) {
     outcome.step = state.step;
     outcome.digest = digest_of_run(request.folder / "run.h5");
   } else {
+    if (!line.has("any-disk"))
+      require_disk(request.folder,
+                   planned_folder_bytes(request.config) - folder_bytes(request.folder));
     outcome =
         train_batch({request}, state.step, state.kind == FolderState::Kind::resumable, options)
             .front();
@@ -280,7 +297,8 @@ const Command kTrain = {
      {"resume", 'r', 0, "DIR", "goes on with the run in DIR"},
      {"dry-run", 'n', 0, "", "shows configuration, origins, memory and disk; starts nothing"},
      {"max-time", 't', 0, "TIME", "stops after hh:mm:ss with exit 75, resumable"},
-     {"overwrite", 0, 0, "", "replaces an existing run"}},
+     {"overwrite", 0, 0, "", "replaces an existing run"},
+     {"any-disk", 0, 0, "", "starts also where the disk may be too small"}},
     true,
     run_train};
 

@@ -39,6 +39,12 @@ bool stop_signalled() {
   return stop_requested != 0;
 }
 
+void leave_if_stopped(const char* work) {
+  if (stop_signalled())
+    throw Stopped(
+        concat("stopped while ", work, ", before the first step; the same command begins again"));
+}
+
 StopRule::StopRule(double max_seconds)
     : start_(std::chrono::steady_clock::now()), max_seconds_(max_seconds) {}
 

@@ -3,12 +3,20 @@
 
 #include <chrono>
 #include <filesystem>
+#include <stdexcept>
 
 namespace motley {
 
 /// SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 ask for a stop; a second SIGINT ends the process at once.
 void install_stop_signals();
 bool stop_signalled();
+
+/// Asked to stop before the first step: exit 75, nothing is lost.
+struct Stopped : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+/// For work before the first step, which keeps nothing. \throws Stopped when a signal came
+void leave_if_stopped(const char* work);
 
 /// When a batch of runs should stop or write a checkpoint.
 class StopRule {

@@ -5,6 +5,7 @@
 
 #include "core/base/error.hpp"
 #include "experiments/fault_injection.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/numeric_fault.hpp"
 #include "models/adamw.hpp"
 
@@ -174,6 +175,7 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
   for (int r = 0; r < R; ++r) host_optim(r) = OptimConfig{};
   Kokkos::deep_copy(a.optim, host_optim);
   for (int step = 0; step < c.steps; ++step) {
+    leave_if_stopped("training the classifier");
     const auto address = static_cast<std::uint32_t>(step);
     const double progress = double(step) / c.steps;
     Kokkos::deep_copy(exec, a.lr,

@@ -6,6 +6,7 @@
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/fault_injection.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/numeric_fault.hpp"
 #include "experiments/pair_training.hpp"
 #include "experiments/policy_file.hpp"
@@ -153,6 +154,7 @@ class Pretrainer {
 
   void update(const AdamState<float>& adam, const char* stage, int step, std::uint32_t address,
               double lr) {
+    leave_if_stopped("training the base policy");
     Kokkos::deep_copy(exec_, a_.lr, lr);
     Kokkos::deep_copy(exec_, a_.status, kStatusClear);
     task_->corpus(exec_, a_.corpus, Stream::corpus, address, false, 1, a_.batch);

@@ -79,6 +79,7 @@ void Progress::note(const ProgressNote& n) {
                                        {"num_clusters", n.clusters}}
                             .dump()
                             .c_str());
+    std::fflush(stdout);  // who follows a run line by line wants each at its time
     return;
   }
   const Clock::time_point now = Clock::now();

@@ -5,6 +5,7 @@
 
 #include "core/base/error.hpp"
 #include "experiments/fault_injection.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/numeric_fault.hpp"
 #include "models/adamw.hpp"
 #include "models/reward_model.hpp"
@@ -134,6 +135,7 @@ class RewardTrainer {
     Kokkos::deep_copy(a_.optim, host_optim);
     const int pairs = std::min(c_.batch, c_.pairs);
     for (int step = 0; step < c_.steps; ++step) {
+      leave_if_stopped("training the reward model");
       const double progress = double(step) / c_.steps;
       Kokkos::deep_copy(exec_, a_.lr,
                         c_.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 *

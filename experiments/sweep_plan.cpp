@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "core/base/error.hpp"
+#include "experiments/disk_plan.hpp"
 #include "experiments/memory_limit.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/sweep_axis.hpp"
 #include "experiments/training_step.hpp"
 #include "io/lock.hpp"
 #include "io/run_reader.hpp"
-#include "io/run_size.hpp"
 
 namespace motley {
 
@@ -165,8 +165,15 @@ SweepPlan plan_sweep(const SweepConfig& sweep, const fs::path& folder,
   SweepPlan plan;
   plan.chosen = chosen.size();
   std::vector<std::size_t> open;
+  std::vector<SweepPack> busy;
   std::vector<FolderState> states(sweep.cells.size());
   for (const std::size_t i : chosen) {
+    // A cell that another process is training stands alone and last, so that its refusal keeps none
+    // from running; its file, which may be between two writes, is not looked into.
+    if (!writer_of(folder / sweep.cells[i].folder).empty()) {
+      busy.push_back({{i}, 0, false});
+      continue;
+    }
     states[i] = inspect_folder(folder / sweep.cells[i].folder);
     if (states[i].kind == FolderState::Kind::complete)
       ++plan.done;
@@ -189,6 +196,7 @@ SweepPlan plan_sweep(const SweepConfig& sweep, const fs::path& folder,
         plan.packs.push_back({{i}, states[i].step, resume});
     }
   }
+  plan.packs.insert(plan.packs.end(), busy.begin(), busy.end());
   return plan;
 }
 
@@ -215,32 +223,6 @@ const char* name_of(CellState state) {
 }
 
 namespace {
-
-/// Upper bound of a run folder: run file and the checkpoints that are kept.
-double planned_folder_bytes(const RunConfig& config) {
-  const auto task = make_task(config.task, {config.base_seed()});
-  const RunHeader header = make_run_header(config, *task, 0, BasePolicy{});
-  const auto every = [&](int steps) { return steps > 0 ? config.run.steps / steps : 0; };
-  const std::int64_t checkpoints = every(config.checkpoint.every_steps) + 1;
-  TransformerConfig model = config.model;
-  model.vocab = task->vocabulary().size();
-  model.max_positions =
-      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
-  const double weights = static_cast<double>(make_net_layout(model, true).tensors.weights());
-  const auto kept =
-      static_cast<double>(std::min<std::int64_t>(checkpoints, config.checkpoint.keep));
-  return planned_bytes(header, every(config.eval.every_steps) + 2, checkpoints) +
-         kept * (3 * 4 * weights + 64 * 1024) +
-         64 * 1024;  // weights, moments; texts, buffered rows
-}
-
-double folder_bytes(const fs::path& folder) {
-  double total = 0;
-  std::error_code failed;
-  for (const auto& entry : fs::recursive_directory_iterator(folder, failed))
-    if (entry.is_regular_file(failed)) total += static_cast<double>(entry.file_size(failed));
-  return total;
-}
 
 /// Seconds per step of one run, its share of the batch it was in; nothing where no step is done.
 std::optional<double> seconds_per_step(const fs::path& folder) {

@@ -1,7 +1,6 @@
 #include "experiments/trainer.hpp"
 
 #include <chrono>
-#include <fstream>
 
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
@@ -11,6 +10,8 @@
 #include "experiments/numeric_fault.hpp"
 #include "experiments/saved_state.hpp"
 #include "experiments/training_step.hpp"
+#include "io/fault.hpp"
+#include "io/files.hpp"
 #include "io/lock.hpp"
 #include "io/log_writer.hpp"
 #include "io/run_digest.hpp"
@@ -32,10 +33,16 @@ std::vector<RunConfig> configs_of(const std::vector<RunRequest>& runs) {
   return out;
 }
 
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream out(path);
-  out << text;
-  MOTLEY_REQUIRE(out.good(), ErrorKind::refused, path.string(), ": cannot be written");
+/// What the folder holds now that it is ours must be what the plan was made for: another process
+/// may have trained the run in between, and a fresh start would throw its work away.
+void require_as_planned(const std::filesystem::path& folder, std::int64_t start, bool resume) {
+  const FolderState now = inspect_folder(folder);
+  const bool same = now.kind == FolderState::Kind::empty
+                        ? !resume || start == 0
+                        : resume && now.kind == FolderState::Kind::resumable && now.step == start;
+  MOTLEY_REQUIRE(same, ErrorKind::refused, folder.string(),
+                 ": another process has trained this run meanwhile, got step ", now.step,
+                 "; allowed: step ", start, " as planned; the same command goes on from there");
 }
 
 /// One batch of runs from its first step to its last.
@@ -58,6 +65,7 @@ class Batch {
       MOTLEY_REQUIRE(!failed, ErrorKind::refused, run.folder.string(),
                      ": the output folder cannot be made: ", failed.message());
       locks_.emplace_back(run.folder);
+      if (!options.overwrite) require_as_planned(run.folder, start, resume);
     }
     bases_ = obtain_bases(configs_, [&](const std::string& line) { progress_.say(line); });
     std::vector<std::uint64_t> seeds;
@@ -149,7 +157,9 @@ class Batch {
         std::error_code ignored;
         std::filesystem::remove_all(runs_[r].folder / "checkpoints", ignored);
         remove_fault_dumps(runs_[r].folder);
-        write_text(runs_[r].folder / "config.ini", header.ini);
+        replace_file(runs_[r].folder / "config.ini",
+                     std::as_bytes(std::span(header.ini.data(), header.ini.size())));
+        reach_fault_point(FaultPoint::config_written);
         files_.push_back(RunFile::create(path, header));
       }
     }
@@ -165,6 +175,7 @@ class Batch {
       writer.drain();
       end_by_fault(fault, record);
     }
+    reach_fault_point(FaultPoint::after_step);
     warn_of_negative_products(step);
     double step_tokens = 0;
     ProgressNote note;
@@ -286,6 +297,7 @@ class Batch {
       throw NumericFault(fault, concat(runs_[fault.found.front().replica].folder.string(),
                                        ": evaluation at ", fault.what()));
     }
+    reach_fault_point(FaultPoint::after_evaluation);
     for (std::size_t r = 0; r < runs_.size(); ++r) files_[r].append_eval(records[r]);
   }
 

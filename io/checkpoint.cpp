@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "core/base/error.hpp"
+#include "io/fault.hpp"
 #include "io/files.hpp"
 
 namespace motley {
@@ -101,6 +102,7 @@ SavedCheckpoint save_checkpoint(const std::filesystem::path& directory,
   replace_file(directory / name, bytes);
 
   const std::vector<CheckpointEntry> all = list_checkpoints(directory);
+  reach_fault_point(FaultPoint::before_removal);
   bool removed = false;
   for (std::size_t i = static_cast<std::size_t>(keep); i < all.size(); ++i) {
     // The one just written stays even when steps beyond it lie around from an earlier run.
@@ -108,6 +110,7 @@ SavedCheckpoint save_checkpoint(const std::filesystem::path& directory,
     removed |= std::filesystem::remove(all[i].path, fault);
   }
   if (removed) sync_directory(directory);
+  reach_fault_point(FaultPoint::after_removal);
   return saved;
 }
 

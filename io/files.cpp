@@ -93,7 +93,7 @@ void replace_file(const std::filesystem::path& path, std::span<const std::byte> 
   const std::size_t half = bytes.size() / 2;
   const bool written = [&] {
     if (!write_all(file.get(), bytes.first(half))) return false;
-    reach_fault_point("mid_checkpoint");
+    reach_fault_point(FaultPoint::mid_checkpoint);
     return write_all(file.get(), bytes.subspan(half)) && ::fsync(file.get()) == 0;
   }();
   const int cause = errno;
@@ -104,10 +104,10 @@ void replace_file(const std::filesystem::path& path, std::span<const std::byte> 
     ::unlink(temporary.c_str());
     throw error;
   }
-  reach_fault_point("before_rename");
+  reach_fault_point(FaultPoint::before_rename);
   if (::rename(temporary.c_str(), path.c_str()) != 0) fail(ErrorKind::io, path, "rename to it");
   sync_directory(path.parent_path());
-  reach_fault_point("after_rename");
+  reach_fault_point(FaultPoint::after_rename);
 }
 
 }  // namespace motley

@@ -56,7 +56,19 @@ std::string cause() {
     text = concat(text.substr(0, text.find(':')), ": ", text.substr(begin + 17, end - begin - 17));
   }
   std::replace(text.begin(), text.end(), '\n', ' ');
-  return text.empty() ? "no reason from HDF5" : text;
+  return text.empty() ? "no reason from HDF5, which has none when memory runs out" : text;
+}
+
+/// Was it the operating system that refused? HDF5 then quotes its error number.
+bool system_refused() {
+  bool found = false;
+  const auto visit = [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
+    if (error->desc != nullptr && std::strstr(error->desc, "errno = ") != nullptr)
+      *static_cast<bool*>(out) = true;
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, visit, &found);
+  return found;
 }
 
 }  // namespace
@@ -357,6 +369,16 @@ Handle access_list() {
   return access;
 }
 
+/// Access of a writer, which looks at no chunk again: HDF5's default keeps 1 MiB of chunks for each
+/// of a hundred datasets, which a long run fills step by step. It cannot be set on the datasets:
+/// H5Fstart_swmr_write opens them anew. A column's chunk fits, rows of rollouts come in whole
+/// chunks.
+Handle writer_access() {
+  Handle access = access_list();
+  check(H5Pset_cache(access, 0, 13, 8 * 1024, 1.0), ErrorKind::internal, "H5Pset_cache");
+  return access;
+}
+
 }  // namespace
 
 Handle open_for_reading(const std::filesystem::path& path, bool& cut) {
@@ -378,12 +400,14 @@ Handle open_for_reading(const std::filesystem::path& path, bool& cut) {
 
 Handle open_for_writing(const std::filesystem::path& path) {
   start();
-  const Handle access = access_list();
+  const Handle access = writer_access();
   // What h5clear -s does; the property has no function of its own in the C API.
   const hbool_t clear = 1;
   check(H5Pset(access, "clear_status_flags", &clear), ErrorKind::internal,
         "H5Pset clear_status_flags");
-  return own(H5Fopen(path.c_str(), H5F_ACC_RDWR, access), ErrorKind::input,
+  const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDWR, access);
+  // A damaged file is an input; a full disk or a lost right is not.
+  return own(id, id < 0 && system_refused() ? ErrorKind::io : ErrorKind::input,
              path.string() + ": opening it to write");
 }
 
@@ -478,7 +502,7 @@ hsize_t rows_in_file(hid_t dataset, std::uint64_t size, const std::string& what)
 
 Handle create_file(const std::filesystem::path& path) {
   start();
-  const Handle access = access_list();
+  const Handle access = writer_access();
   return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), ErrorKind::io,
              path.string() + ": creating it");
 }

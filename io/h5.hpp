@@ -89,7 +89,8 @@ std::vector<std::string> read_texts(hid_t dataset, const std::string& what);
 ///            lie past the end (see `rows_in_file`).
 /// \throws Error(input)
 Handle open_for_reading(const std::filesystem::path& path, bool& cut);
-/// Opens for writing; stale flags of a killed writer are cleared. \throws Error(input)
+/// Opens for writing; stale flags of a killed writer are cleared. \throws Error(input), Error(io)
+/// where the system refuses
 Handle open_for_writing(const std::filesystem::path& path);
 /// Copies a run file that nobody writes; one that is cut is filled up with zeros to the end it
 /// states, because HDF5 opens no other for writing. \throws Error(input) when the file cannot be a

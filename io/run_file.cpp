@@ -47,6 +47,7 @@ void RunFile::State::write_rows(Table& table) {
     h5::write_rows(column.dataset, column.spec.type, static_cast<hsize_t>(table.written),
                    static_cast<hsize_t>(table.waiting), column.block.data(), ErrorKind::io,
                    column.spec.path);
+    if (&column == &table.columns.front()) reach_fault_point(FaultPoint::mid_data);
   }
   table.written += table.waiting;
   table.waiting = 0;
@@ -82,13 +83,13 @@ void RunFile::State::write_committed() {
 void RunFile::State::commit() {
   write_rows(metrics);
   if (rollouts.waiting == rollouts.capacity) write_rows(rollouts);
-  reach_fault_point("after_data");
+  reach_fault_point(FaultPoint::after_data);
   flush();
-  reach_fault_point("after_flush");
+  reach_fault_point(FaultPoint::after_flush);
   if (complete_steps() == committed) return;
   write_committed();
   flush();
-  reach_fault_point("after_commit");
+  reach_fault_point(FaultPoint::after_commit);
 }
 
 RunFile::RunFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -114,12 +115,14 @@ void RunFile::State::go_live(const std::filesystem::path& temporary) {
   h5::check(H5Fstart_swmr_write(file), ErrorKind::io, "start of SWMR");
   flush();
   sync_file(temporary);
+  reach_fault_point(FaultPoint::before_live);
   std::error_code fault;
   std::filesystem::rename(temporary, path, fault);
   if (fault)
     throw Error(ErrorKind::io,
                 concat("renaming ", temporary.string(), " failed, got ", fault.message()));
   sync_directory(path.parent_path());
+  reach_fault_point(FaultPoint::after_live);
 }
 
 RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& header) {
@@ -132,6 +135,7 @@ RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& head
   state->guarded([&] {
     state->file = create_run(temporary, header);
     state->open_datasets();
+    reach_fault_point(FaultPoint::header_created);
     state->go_live(temporary);
   });
   return RunFile(std::move(state));
@@ -192,6 +196,7 @@ void RunFile::append_eval(const EvalRecord& record) {
     for_each_eval_column(record, [&](const char* name, const auto& values, EvalAxes axes, auto...) {
       const std::string path = std::string("/eval/") + name;
       if (skipped(axes)) return;
+      if (path == "/eval/class_entropy") reach_fault_point(FaultPoint::mid_evaluation);
       if (axes != EvalAxes::token) return s.write_other(path, s.evals, values.data());
       if (s.header.vocab.size() <= 256) {
         const std::vector<std::uint8_t> narrow(values.begin(), values.end());
@@ -215,6 +220,7 @@ void RunFile::append_checkpoint(std::int64_t step, const Digest& sha256, const s
   s.guarded([&] {
     s.write_other("/checkpoints/checkpoint", s.checkpoints, &s.checkpoints);
     s.write_other("/checkpoints/step", s.checkpoints, &step);
+    reach_fault_point(FaultPoint::mid_checkpoint_row);
     s.write_other("/checkpoints/sha256", s.checkpoints, sha256.data());
     s.write_other("/checkpoints/file", s.checkpoints, name);
     ++s.checkpoints;
@@ -223,7 +229,10 @@ void RunFile::append_checkpoint(std::int64_t step, const Digest& sha256, const s
 }
 
 void RunFile::commit() {
-  state_->guarded([&] { state_->commit(); });
+  state_->guarded([&] {
+    state_->commit();
+    sync_file(state_->path);
+  });
 }
 
 void RunFile::State::write_integrity() {
@@ -251,17 +260,23 @@ void RunFile::close(RunStatus status) {
     s.write_rows(s.metrics);
     s.write_rows(s.rollouts);  // the tail: the only chunk that is ever partly filled
     s.commit();
+    reach_fault_point(FaultPoint::before_close);
     s.write_integrity();
     s.flush();
+    sync_file(s.path);
+    reach_fault_point(FaultPoint::after_integrity);
     const std::uint8_t value = static_cast<std::uint8_t>(status);
     h5::write_rows(s.status_set, Type::u1, 0, 1, &value, ErrorKind::io, "/status");
     s.flush();
+    reach_fault_point(FaultPoint::after_status);
     s.metrics.columns.clear();
     s.rollouts.columns.clear();
     s.other.clear();
     if (!s.committed_set.close() || !s.status_set.close() || !s.file.close())
       throw Error(ErrorKind::io, "closing the file failed");
+    sync_file(s.path);
     s.closed = true;
+    reach_fault_point(FaultPoint::after_close);
   });
 }
 

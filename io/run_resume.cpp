@@ -2,6 +2,7 @@
 #include <cstring>
 #include <limits>
 
+#include "io/fault.hpp"
 #include "io/run_file_state.hpp"
 
 namespace motley {
@@ -190,6 +191,7 @@ RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHea
     // Outside of SWMR mode HDF5 writes in any order, so a kill in here would lose the file: the cut
     // is made in a copy, which then takes the file's place.
     h5::copy_run(path, temporary);
+    reach_fault_point(FaultPoint::resume_copied);
     s.file = h5::open_for_writing(temporary);
     if (h5::read_text_attribute(s.file, "format", path.string()) != kRunFormat)
       throw Error(ErrorKind::input, concat(path.string(), ": not a motley run; allowed: a run.h5"));
@@ -205,6 +207,7 @@ RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHea
     s.count_checkpoints(size);
     s.cut_to(head, size);
     s.note_resume();
+    reach_fault_point(FaultPoint::resume_cut);
     s.go_live(temporary);
   });
   return RunFile(std::move(state));

@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
-"""The same bits, run as a user would: repeated, threaded, packed, killed and resumed.
+"""The same bits, run as a user would: repeated, threaded, packed, with classes kept across a kill.
 
-usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | logged | packed | killed | classes | refusals | options
+usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | logged | packed | classes | refusals | options
 Standard library only. Exits 1 with the first difference.
 """
 
 import os
 import pathlib
-import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -229,35 +227,6 @@ def packed(work):
     expect("demonstration, not evidence" in table, "two seeds are not called a demonstration")
 
 
-def killed(work):
-    rounds = 20
-    run("train", "-c", "tiny.ini", "run.steps=60", "-o", "whole", cwd=work)
-    want = digest(work / "whole")
-    expect_moves(work / "whole")
-    begin = time.monotonic()
-    run("train", "-c", "tiny.ini", "run.steps=60", "-o", "timed", cwd=work)
-    length = time.monotonic() - begin
-    random.seed(1)
-    kills = 0
-    for i in range(rounds):
-        folder = work / f"k{i}"
-        words = [motley, "train", "-c", "tiny.ini", "run.steps=60", "-r", str(folder)]
-        landed = 0
-        while landed == 0:  # a run that was faster than the blow is taken again
-            shutil.rmtree(folder, ignore_errors=True)
-            for _ in range(4):
-                child = subprocess.Popen(words, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                time.sleep(random.uniform(0.02, length))
-                landed += child.poll() is None
-                child.send_signal(signal.SIGKILL)
-                child.wait()
-            length = length if landed else 0.7 * length
-        kills += landed
-        run(*words[1:], cwd=work)
-        expect(digest(folder) == want, f"killed run {i} has another digest")
-    print(f"{kills} kills in {rounds} runs, all digests equal")
-
-
 def tensor(file, name):
     """Bytes of one tensor of a safetensors file."""
     import json
@@ -348,7 +317,7 @@ def options(work):
 def main():
     global motley
     motley = str(pathlib.Path(sys.argv[1]).resolve())
-    cases = {c.__name__: c for c in (repeat, threads, logged, packed, killed, classes, refusals, options)}
+    cases = {c.__name__: c for c in (repeat, threads, logged, packed, classes, refusals, options)}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         # Where numbers must agree, a policy that is rewarded: one whose weights never move agrees with anything.

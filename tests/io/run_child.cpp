@@ -15,17 +15,6 @@
 #include "io/fault.hpp"
 #include "run_fixture.hpp"
 
-namespace {
-
-std::string crash_point;
-int crash_count = 0;
-
-void crash(const char* point) {
-  if (crash_point == point && --crash_count == 0) ::kill(::getpid(), SIGKILL);
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
   if (argc < 3) return 64;
   Kokkos::ScopeGuard kokkos(argc, argv);
@@ -36,9 +25,7 @@ int main(int argc, char** argv) {
     const std::string option = argv[i];
     const std::string value = option.substr(option.find('=') + 1);
     if (option.starts_with("crash=")) {
-      crash_point = value.substr(0, value.find(':'));
-      crash_count = std::atoi(value.substr(value.find(':') + 1).c_str());
-      motley::fault_hook = crash;
+      motley::arm_fault_point(value.c_str());
     } else if (option.starts_with("fsize=")) {
       ::signal(SIGXFSZ, SIG_IGN);
       const rlimit limit{std::strtoull(value.c_str(), nullptr, 10), RLIM_INFINITY};
