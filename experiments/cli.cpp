@@ -9,8 +9,10 @@
 #include <Kokkos_Core.hpp>
 
 #include "core/base/error.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
+#include "io/reading.hpp"
 #include "version.hpp"
 
 namespace motley {
@@ -109,6 +111,11 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
         print_help(*command);
         return 0;
       }
+      const RunAccess access =
+          command->run_access == nullptr ? RunAccess::none : command->run_access(line);
+      if (access != RunAccess::none)
+        if (const std::optional<int> code = guard_command()) return *code;
+      if (access == RunAccess::believe) require_seals();
       install_stop_signals();
       return run_command(*command, line);
     }

@@ -8,11 +8,13 @@
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/evaluate.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/machine.hpp"
 #include "experiments/trainer.hpp"
 #include "experiments/training_step.hpp"
 #include "io/run_digest.hpp"
 #include "io/run_reader.hpp"
+#include "io/run_verify.hpp"
 
 namespace motley {
 
@@ -114,6 +116,10 @@ Configured resumed_config(const CommandLine& line, const fs::path& folder) {
     faults.raise();
     return out;
   }
+  read_in_child(folder / "run.h5", [&] {
+    verify_run(folder / "run.h5");
+    return std::string();
+  });
   Configured own;
   own.config = config_from_ini(RunReader(folder / "run.h5").ini(), (folder / "run.h5").string());
   if (given) {
