@@ -123,7 +123,8 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                 concat("motley: unknown command, got \"", words[0], "\"; allowed: ", join(names),
                        did_you_mean(words[0], names)));
   } catch (const Error& error) {
-    return report(error, error.kind());
+    std::fprintf(stderr, "%s\n", naming_file(error).c_str());
+    return exit_code(error.kind());
   } catch (const std::bad_alloc&) {
     return report_no_memory("");
   } catch (const std::exception& error) {

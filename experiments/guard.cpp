@@ -186,7 +186,7 @@ std::string answer_of(const std::function<std::string()>& read) {
   try {
     return "y" + read();
   } catch (const Error& error) {
-    return refuse(error.kind(), error.what());
+    return refuse(error.kind(), naming_file(error));
   } catch (const std::bad_alloc&) {
     return refuse(ErrorKind::input,
                   concat(reading_board()->file, ": damaged: reading it asks for absurd memory"));
@@ -199,6 +199,15 @@ std::string answer_of(const std::function<std::string()>& read) {
 
 bool guarded() {
   return is_guarded;
+}
+
+std::string naming_file(const Error& error) {
+  const std::string what = error.what();
+  const ReadingBoard* board = reading_board();
+  if (error.kind() != ErrorKind::input || board == nullptr || board->file[0] == 0 ||
+      what.find(board->file) != std::string::npos)
+    return what;
+  return concat(board->file, ": ", what);
 }
 
 std::optional<int> guard_command() {

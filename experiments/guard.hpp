@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "core/base/error.hpp"
+
 namespace motley {
 
 /// Seconds after which one HDF5 call that has not returned counts as hung.
@@ -26,6 +28,9 @@ std::optional<int> guard_command();
 std::string read_in_child(const std::filesystem::path& file,
                           const std::function<std::string()>& read,
                           double hang_seconds = kHangSeconds);
+
+/// The message of an error of reading, with the file in front where it says only the dataset.
+std::string naming_file(const Error& error);
 
 /// Is this the child of guard_command()?
 bool guarded();
