@@ -257,6 +257,8 @@ def guard(work, count):
     expect(run("digest", "killed", cwd=work).returncode == INPUT, "exit codes do not pass")
     # A live run, watched.
     writer = subprocess.Popen([motley, "train", "-q", "-r", "killed"], cwd=work, stderr=subprocess.DEVNULL)
+    while writer.poll() is None and '"running"' not in run("status", "killed", "--json", cwd=work).stdout:
+        time.sleep(0.01)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             watch = subprocess.Popen([motley, "status", "killed", "--watch", "1"], cwd=work, stdout=subprocess.PIPE, text=True)
