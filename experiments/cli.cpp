@@ -9,10 +9,12 @@
 #include <Kokkos_Core.hpp>
 
 #include "core/base/error.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
 #include "experiments/memory_limit.hpp"
 #include "io/fault.hpp"
+#include "io/reading.hpp"
 #include "version.hpp"
 
 namespace motley {
@@ -112,6 +114,11 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
         print_help(*command);
         return 0;
       }
+      const RunAccess access =
+          command->run_access == nullptr ? RunAccess::none : command->run_access(line);
+      if (access != RunAccess::none)
+        if (const std::optional<int> code = guard_command()) return *code;
+      if (access == RunAccess::believe) require_seals();
       install_stop_signals();
       return run_command(*command, line);
     }
@@ -119,7 +126,8 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                 concat("motley: unknown command, got \"", words[0], "\"; allowed: ", join(names),
                        did_you_mean(words[0], names)));
   } catch (const Error& error) {
-    return report(error, error.kind());
+    std::fprintf(stderr, "%s\n", naming_file(error).c_str());
+    return exit_code(error.kind());
   } catch (const std::filesystem::filesystem_error& error) {
     // A name too long, a folder that may not be looked into.
     std::fprintf(stderr, "%s: %s\n", error.path1().c_str(), error.code().message().c_str());

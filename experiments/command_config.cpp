@@ -153,7 +153,8 @@ const Command kConfig = {
     "  motley config diff runs/a runs/b\n",
     {{"config", 'c', 'i', "FILE", "configuration file (show)"}},
     false,
-    run_config};
+    run_config,
+    looks};
 const Command kInfo = {
     "info", "",      "shows versions, backend, devices and limits", "  motley info --json\n", {},
     true,   run_info};

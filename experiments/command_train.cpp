@@ -9,6 +9,7 @@
 #include "experiments/cli.hpp"
 #include "experiments/disk_plan.hpp"
 #include "experiments/evaluate.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/memory_limit.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/trainer.hpp"
@@ -16,6 +17,7 @@
 #include "io/lock.hpp"
 #include "io/run_digest.hpp"
 #include "io/run_reader.hpp"
+#include "io/run_verify.hpp"
 
 namespace motley {
 
@@ -177,6 +179,10 @@ Configured resumed_config(const CommandLine& line, const fs::path& folder) {
     faults.raise();
     return out;
   }
+  read_in_child(folder / "run.h5", [&] {
+    verify_run(folder / "run.h5");
+    return std::string();
+  });
   Configured own;
   own.config = config_from_ini(RunReader(folder / "run.h5").ini(), (folder / "run.h5").string());
   if (given) {

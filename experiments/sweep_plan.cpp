@@ -10,6 +10,7 @@
 
 #include "core/base/error.hpp"
 #include "experiments/disk_plan.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/memory_limit.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/sweep_axis.hpp"
@@ -203,8 +204,10 @@ SweepPlan plan_sweep(const SweepConfig& sweep, const fs::path& folder,
 CellState cell_state(const fs::path& folder) {
   if (!fs::exists(folder / "run.h5")) return CellState::to_do;
   try {
-    const RunStatus status = RunReader(folder / "run.h5").status();
-    if (status == RunStatus::complete) return CellState::complete;
+    const auto look = [&] { return std::string(name_of(RunReader(folder / "run.h5").status())); };
+    // A sweep that runs is no child of a guard, and must outlive every cell's file.
+    const std::string status = guarded() ? look() : read_in_child(folder / "run.h5", look);
+    if (status == name_of(RunStatus::complete)) return CellState::complete;
   } catch (const Error&) {
     return writer_of(folder).empty() ? CellState::unreadable : CellState::running;
   }

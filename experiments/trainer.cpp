@@ -5,6 +5,7 @@
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/fault_injection.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/machine.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/numeric_fault.hpp"
@@ -151,8 +152,9 @@ class Batch {
       header.provenance.push_back({"replicas", static_cast<std::int64_t>(runs_.size())});
       if (fault_injection()) header.provenance.push_back({"injected", fault_injection()->text});
       if (resume && std::filesystem::exists(path)) {
-        const std::vector<std::byte> none;
-        files_.push_back(RunFile::open_for_resume(path, header, start_ > 0 ? rows_[r] : none));
+        const std::vector<std::byte> none, &rows = start_ > 0 ? rows_[r] : none;
+        rehearse(path, header, rows);
+        files_.push_back(RunFile::open_for_resume(path, header, rows));
       } else {
         std::error_code ignored;
         std::filesystem::remove_all(runs_[r].folder / "checkpoints", ignored);
@@ -163,6 +165,23 @@ class Batch {
         files_.push_back(RunFile::create(path, header));
       }
     }
+  }
+
+  /// HDF5 may not survive a damaged file: a child tries first.
+  static void rehearse(const std::filesystem::path& path, const RunHeader& header,
+                       const std::vector<std::byte>& rows) {
+    struct Trial {
+      std::filesystem::path path;
+      ~Trial() {
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);
+      }
+    };
+    const Trial trial{path.string() + ".trial"};
+    read_in_child(path, [&] {
+      RunFile::rehearse_resume(path, header, trial.path, rows);
+      return std::string();
+    });
   }
 
   void train_one(LogWriter& writer, std::int64_t step) {

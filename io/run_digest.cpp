@@ -10,60 +10,11 @@
 namespace motley {
 namespace {
 
-using h5::Handle;
-
 void update_number(Sha256& hash, std::int64_t value) {
   hash.update(&value, sizeof value);
 }
 
-std::string type_text(h5::Type type, const std::vector<hsize_t>& dims) {
-  std::string text(h5::name_of(type));
-  text += '[';
-  for (std::size_t i = 1; i < dims.size(); ++i) text += concat(i > 1 ? "," : "", dims[i]);
-  return text + ']';
-}
-
-Handle open_dataset(hid_t file, const std::string& path, ErrorKind kind) {
-  if (!h5::exists(file, path)) throw Error(kind, concat(path, ": not in the file"));
-  return h5::own(H5Dopen2(file, path.c_str(), H5P_DEFAULT), kind, path);
-}
-
 }  // namespace
-
-DatasetHash hash_dataset(hid_t file, const std::string& path, ErrorKind kind) {
-  const Handle dataset = open_dataset(file, path, kind);
-  const h5::Type type = h5::type_of(dataset, path);
-  const std::vector<hsize_t> dims = h5::dims_of(dataset);
-  DatasetHash result{
-      path, type_text(type, dims), dims.empty() ? 1 : static_cast<std::int64_t>(dims[0]), {}};
-  Sha256 hash;
-  if (type == h5::Type::text) {
-    for (const std::string& text : h5::read_texts(dataset, path)) {
-      update_number(hash, static_cast<std::int64_t>(text.size()));
-      hash.update(text);
-    }
-    result.sha256 = hash.finish();
-    return result;
-  }
-  std::size_t row = h5::size_of(type);
-  for (std::size_t i = 1; i < dims.size(); ++i) row *= dims[i];
-  // Whole chunks of up to 64 steps: no chunk is inflated twice.
-  const std::size_t wanted = std::max<std::size_t>(1, (1u << 20) / std::max<std::size_t>(row, 1));
-  const hsize_t block = wanted > 64 ? wanted / 64 * 64 : 64;
-  std::vector<std::byte> bytes;
-  for (hsize_t first = 0; first < static_cast<hsize_t>(result.rows); first += block) {
-    const hsize_t count = std::min<hsize_t>(block, static_cast<hsize_t>(result.rows) - first);
-    bytes.resize(row * count);
-    h5::read_rows(dataset, type, first, count, bytes.data(), kind, path);
-    hash.update(bytes.data(), bytes.size());
-  }
-  result.sha256 = hash.finish();
-  return result;
-}
-
-std::vector<std::string> integrity_paths(hid_t file) {
-  return h5::read_texts(open_dataset(file, "/integrity/path", ErrorKind::input), "/integrity/path");
-}
 
 Digest content_digest(std::vector<DatasetHash> hashes) {
   std::erase_if(hashes, [](const DatasetHash& h) { return is_volatile(h.path); });
@@ -86,28 +37,7 @@ std::vector<DatasetHash> hashes_of_run(const std::filesystem::path& path) {
                        name_of(run.status()), "\" after ", run.committed(), " of ",
                        run.steps_planned(), " steps; finish it with motley train -r ",
                        path.parent_path().empty() ? "." : path.parent_path().string()));
-  const hid_t file = run.file();
-  const std::vector<std::string> paths = integrity_paths(file);
-  const Handle rows = open_dataset(file, "/integrity/rows", ErrorKind::input);
-  const Handle sums = open_dataset(file, "/integrity/sha256", ErrorKind::input);
-  const std::vector<hsize_t> rows_dims = h5::dims_of(rows), sums_dims = h5::dims_of(sums);
-  if (rows_dims != std::vector<hsize_t>{paths.size()} ||
-      sums_dims != std::vector<hsize_t>{paths.size(), 32})
-    throw Error(ErrorKind::input,
-                concat(path.string(), ": /integrity has columns of unequal length"));
-  std::vector<std::int64_t> counts(paths.size());
-  std::vector<Digest> digests(paths.size());
-  h5::read_rows(rows, h5::Type::i8, 0, paths.size(), counts.data(), ErrorKind::input,
-                "/integrity/rows");
-  h5::read_rows(sums, h5::Type::u1, 0, paths.size(), digests.data(), ErrorKind::input,
-                "/integrity/sha256");
-  std::vector<DatasetHash> result;
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    const Handle dataset = open_dataset(file, paths[i], ErrorKind::input);
-    result.push_back({paths[i], type_text(h5::type_of(dataset, paths[i]), h5::dims_of(dataset)),
-                      counts[i], digests[i]});
-  }
-  return result;
+  return stated_hashes(run.file(), path.string());
 }
 
 std::string digest_of_run(const std::filesystem::path& path) {
@@ -183,19 +113,6 @@ CommonDigest digest_common(const std::filesystem::path& first,
   result.first = hex(content_digest(std::move(a)));
   result.second = hex(content_digest(std::move(b)));
   return result;
-}
-
-void verify_run(const std::filesystem::path& path) {
-  const std::vector<DatasetHash> stated = hashes_of_run(path);
-  const RunReader run(path);
-  for (const DatasetHash& h : stated) {
-    const DatasetHash found = hash_dataset(run.file(), h.path, ErrorKind::input);
-    if (found.rows != h.rows || found.sha256 != h.sha256)
-      throw Error(
-          ErrorKind::input,
-          concat(path.string(), ": ", h.path, " does not match /integrity, got ", found.rows,
-                 " rows ", hex(found.sha256), "; expected ", h.rows, " rows ", hex(h.sha256)));
-  }
 }
 
 }  // namespace motley

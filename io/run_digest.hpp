@@ -38,8 +38,4 @@ struct CommonDigest {
 };
 CommonDigest digest_common(const std::filesystem::path& first, const std::filesystem::path& second);
 
-/// Hashes every dataset again and compares with /integrity. \throws Error(input) naming the first
-/// dataset that does not match
-void verify_run(const std::filesystem::path& path);
-
 }  // namespace motley

@@ -6,6 +6,8 @@
 
 #include "io/h5.hpp"
 #include "io/half.hpp"
+#include "io/reading.hpp"
+#include "io/run_verify.hpp"
 #include "io/schema.hpp"
 
 namespace motley {
@@ -82,9 +84,8 @@ struct RunReader::State {
     if (first < 0 || count < 0 || first + count > rows)
       throw Error(kInput,
                   concat(at(name), ": too short, got ", rows, " rows, expected ", first + count));
-    std::size_t row = h5::size_of(type);
-    for (std::size_t i = 1; i < dims.size(); ++i) row *= dims[i];
-    std::vector<std::byte> bytes(row * static_cast<std::size_t>(count));
+    std::vector<std::byte> bytes(
+        h5::bytes_of_rows(dataset, type, static_cast<hsize_t>(count), at(name)));
     h5::read_rows(dataset, type, static_cast<hsize_t>(first), static_cast<hsize_t>(count),
                   bytes.data(), kInput, at(name));
     std::vector<Out> out;
@@ -129,6 +130,7 @@ RunReader::RunReader(const std::filesystem::path& path) : state_(std::make_uniqu
   state_->committed = state_->read<std::int64_t>("/committed").at(0);
   if (state_->committed < 0)
     throw Error(kInput, concat(state_->at("/committed"), " is negative, got ", state_->committed));
+  if (seals_required()) require_whole(path);
 }
 
 RunReader::~RunReader() {
@@ -205,6 +207,7 @@ std::vector<std::string> RunReader::columns(const std::string& group) const {
       static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;
   };
+  const Reading reading;
   h5::check(H5Literate_by_name(state_->file, group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
                                visit, &names, H5P_DEFAULT),
             kInput, state_->at(group));

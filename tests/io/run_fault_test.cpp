@@ -16,6 +16,7 @@
 #include "io/h5.hpp"
 #include "io/run_digest.hpp"
 #include "io/run_reader.hpp"
+#include "io/run_verify.hpp"
 #include "run_fixture.hpp"
 
 extern char** environ;

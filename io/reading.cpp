@@ -1,0 +1,45 @@
+#include "io/reading.hpp"
+
+#include <chrono>
+#include <cstring>
+
+namespace motley {
+namespace {
+
+ReadingBoard* board = nullptr;
+bool seals = false;
+
+}  // namespace
+
+void watch_reading(ReadingBoard* shared) {
+  board = shared;
+}
+
+ReadingBoard* reading_board() {
+  return board;
+}
+
+void require_seals() {
+  seals = true;
+}
+
+bool seals_required() {
+  return seals;
+}
+
+void note_file(const std::filesystem::path& path) {
+  if (board == nullptr) return;
+  const std::string text = path.string();
+  std::strncpy(board->file, text.c_str(), sizeof board->file - 1);
+}
+
+Reading::Reading() {
+  if (board == nullptr || board->calls++ > 0) return;
+  board->since = std::chrono::steady_clock::now().time_since_epoch().count();
+}
+
+Reading::~Reading() {
+  if (board != nullptr && --board->calls == 0) board->since = 0;
+}
+
+}  // namespace motley
