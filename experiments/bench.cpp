@@ -39,17 +39,20 @@ Spread spread_of(const std::vector<double>& values) {
   return {quantile(values, 0.1), quantile(values, 0.5), quantile(values, 0.9)};
 }
 
-/// Seconds of every timed step, stage by stage.
+/// Mean seconds per step of every block, stage by stage: what happens every so many steps counts
+/// with its share.
 struct Samples {
   std::vector<double> step, rollout, score, partition, update, log;
 
-  void add(const StepTiming& t, double whole) {
-    step.push_back(whole);
-    rollout.push_back(t.rollout_s);
-    score.push_back(t.score_s);
-    partition.push_back(t.partition_s);
-    update.push_back(t.update_s);
-    log.push_back(std::max(0.0, whole - t.rollout_s - t.score_s - t.partition_s - t.update_s));
+  /// \param sums  of the block's stages   \param seconds  of the whole block
+  void add(const StepTiming& sums, double seconds, int steps) {
+    const double stages = sums.rollout_s + sums.score_s + sums.partition_s + sums.update_s;
+    step.push_back(seconds / steps);
+    rollout.push_back(sums.rollout_s / steps);
+    score.push_back(sums.score_s / steps);
+    partition.push_back(sums.partition_s / steps);
+    update.push_back(sums.update_s / steps);
+    log.push_back(std::max(0.0, seconds - stages) / steps);
   }
 };
 
@@ -63,29 +66,30 @@ class Machine {
 
   TrainingState& state() { return batch_.state; }
 
-  /// Runs `steps` steps that are written to run files; returns the seconds of all together.
-  double logged(int steps, Samples& samples) {
+  /// Runs `steps` steps that are written to run files, the writer's last row included.
+  void logged(int steps, Samples& samples) {
     open();
     const Clock::time_point begin = Clock::now();
+    StepTiming sums;
     {
       std::vector<RunFile*> files;
       for (RunFile& file : files_) files.push_back(&file);
       LogWriter writer(files, records_);
       for (int i = 0; i < steps; ++i) {
-        const Clock::time_point start = Clock::now();
         StepRecord& record = writer.acquire();
         training_step(exec_, state(), static_cast<std::uint32_t>(step_++), record);
         record.step = i;
-        const StepTiming timing = record.timing;
+        sums.rollout_s += record.timing.rollout_s;
+        sums.score_s += record.timing.score_s;
+        sums.partition_s += record.timing.partition_s;
+        sums.update_s += record.timing.update_s;
         calls_.push_back(calls_in(record));
         writer.submit();
-        samples.add(timing, seconds_since(start));
       }
       writer.drain();
     }
-    const double seconds = seconds_since(begin);
+    samples.add(sums, seconds_since(begin), steps);
     close(steps);
-    return seconds;
   }
 
   double unlogged(int steps) {
@@ -209,9 +213,9 @@ BenchResult run_bench(const BenchCase& bench, const BenchOptions& options) {
   const int steps = std::clamp(static_cast<int>(options.block_seconds / step), 2, 10000);
 
   Samples samples;
-  std::vector<double> logged, unlogged;
+  std::vector<double> unlogged;
   for (int block = 0; block < options.blocks; ++block) {
-    logged.push_back(machine.logged(steps, samples) / steps);
+    machine.logged(steps, samples);
     unlogged.push_back(machine.unlogged(steps) / steps);
   }
   const TrainingState& state = machine.state();
@@ -224,7 +228,6 @@ BenchResult run_bench(const BenchCase& bench, const BenchOptions& options) {
   out.partition = spread_of(samples.partition);
   out.update = spread_of(samples.update);
   out.log = spread_of(samples.log);
-  out.logged_step_s = quantile(logged, 0.5);
   out.unlogged_step_s = quantile(unlogged, 0.5);
   out.counts = count_step(state.policy.net, state.shape, state.policy_workspace.tiling,
                           bench.config.update.epochs,

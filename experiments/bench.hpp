@@ -27,12 +27,12 @@ struct BenchCase {
 };
 
 struct BenchOptions {
-  int blocks = 5;                ///< blocks of logged steps, each followed by one without a log
-  double block_seconds = 0.5;    ///< a block takes about so long, and holds at least two steps
+  int blocks = 9;                ///< blocks of logged steps, each followed by one without a log
+  double block_seconds = 0.3;    ///< a block takes about so long, and holds at least two steps
   std::filesystem::path folder;  ///< for the run files, which are removed at the end
 };
 
-/// Seconds of something measured several times.
+/// Seconds per step, over blocks of steps.
 struct Spread {
   double low = 0, median = 0, high = 0;  ///< 10 %, 50 %, 90 %
 };
@@ -40,10 +40,9 @@ struct Spread {
 struct BenchResult {
   int threads = 0;
   int steps = 0;  ///< logged ones that were timed
-  Spread step;    ///< a logged step of all replicas, from record to record
+  Spread step;    ///< a logged step of all replicas
   Spread rollout, score, partition, update, log;
-  double unlogged_step_s = 0;   ///< median of whole blocks without a log
-  double logged_step_s = 0;     ///< median of whole blocks, the writer's end included
+  double unlogged_step_s = 0;   ///< median over blocks without a log
   StepCounts counts;            ///< per step, all replicas
   double calls = 0;             ///< verdicts asked of the classifier, per step
   double log_bytes = 0;         ///< of the run files, per step

@@ -81,7 +81,7 @@ std::vector<StageLine> stages_of(const BenchResult& r) {
 }
 
 double log_share(const BenchResult& r) {
-  return std::max(0.0, 1.0 - r.unlogged_step_s / r.logged_step_s);
+  return std::max(0.0, 1.0 - r.unlogged_step_s / r.step.median);
 }
 
 void print_tables(const BenchCase& bench, const BenchResult& r) {
@@ -212,8 +212,8 @@ const Command kBench = {
      {"replicas", 'R', 0, "N", "runs packed side by side; default 1"},
      {"vocab", 0, 0, "N", "V of the made-up task"},
      {"prompt-tokens", 0, 0, "N", "P of the made-up task"},
-     {"blocks", 0, 0, "N", "timed blocks, half of their steps logged; default 5"},
-     {"block-seconds", 0, 0, "S", "how long a block takes about; default 0.5"},
+     {"blocks", 0, 0, "N", "timed blocks, half of their steps logged; default 9"},
+     {"block-seconds", 0, 0, "S", "how long a block takes about; default 0.3"},
      {"config", 'c', 0, "FILE", "configuration file over the case"},
      {"output", 'o', 0, "DIR", "where the run files stand while it runs; default the system's"}},
     true,

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "core/base/error.hpp"
-#include "experiments/machine.hpp"
+#include "experiments/memory_limit.hpp"
 #include "io/reading.hpp"
 #include "io/run_verify.hpp"
 

@@ -41,12 +41,27 @@ void stage_rollout(const Exec& exec, TrainingState& s, const Generation& g) {
           ConstView2<int>(), rollout_output(x), s.status);
 }
 
+bool scores_anew(const TrainingState& s, std::uint32_t step) {
+#ifndef NDEBUG
+  (void)s, (void)step;
+  return true;
+#else
+  const auto every = static_cast<std::uint32_t>(s.agreement_every);
+  return s.any_noise || s.any_policy_embedding || s.token_plan.top.span() > 0 ||
+         step % kAgreementSteps == 0 || (every > 0 && (step + 1) % every == 0);
+#endif
+}
+
 void stage_score_tokens(const Exec& exec, TrainingState& s, const Generation& g) {
-  ScoreExtras extras{s.token_plan.top, s.replicas.partition, {}};
-  if (s.any_policy_embedding) extras.embedding = s.cluster_workspace.embedding;
-  score_tokens(exec, s.policy.net, s.weights, s.policy_workspace, s.replicas.loss, s.buffer,
-               g.attempt == 0 ? s.replicas.active : s.filter.pending, s.buffer.old_log_prob,
-               extras);
+  if (!scores_anew(s, g.step)) {
+    Kokkos::deep_copy(exec, s.buffer.old_log_prob, s.buffer.sampler_log_prob);
+  } else {
+    ScoreExtras extras{s.token_plan.top, s.replicas.partition, {}};
+    if (s.any_policy_embedding) extras.embedding = s.cluster_workspace.embedding;
+    score_tokens(exec, s.policy.net, s.weights, s.policy_workspace, s.replicas.loss, s.buffer,
+                 g.attempt == 0 ? s.replicas.active : s.filter.pending, s.buffer.old_log_prob,
+                 extras);
+  }
   if (g.attempt > 0) return;
   inject(exec, FaultTarget::mismatch, g.step, s);
   inject(exec, FaultTarget::log_prob, g.step, s);

@@ -20,7 +20,8 @@ void begin_step(const Exec& exec, TrainingState& state, std::uint32_t step);
 
 void stage_sample_prompts(const Exec& exec, TrainingState& state, const Generation& generation);
 void stage_rollout(const Exec& exec, TrainingState& state, const Generation& generation);
-/// The trainer's log-probabilities of the new completions.
+/// The trainer's log-probabilities of the new completions: computed, or where nothing parts them
+/// taken over from the sampler (kAgreementSteps).
 void stage_score_tokens(const Exec& exec, TrainingState& state, const Generation& generation);
 /// Quality and classes: `quality_true` by the task, `quality` the same or, where the task is not
 /// verifiable, by the reward model.

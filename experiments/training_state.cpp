@@ -147,6 +147,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
              task.vocabulary().size()};
   s.replicas = make_replica_table(configs);
   s.update = first.update;
+  s.agreement_every = first.checkpoint.every_steps;
   s.symmetrize = first.classifier.symmetrize;
   bool exact_kl = false, logdet = false, answers = false;
   int top_k = 0;
@@ -157,6 +158,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
     s.any_reset = s.any_reset || moves_reference(c.loss);
     s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
     s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
+    s.any_noise = s.any_noise || c.mismatch.noise_std > 0;
     s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
     logdet = logdet || c.diversity.shaping == Shaping::logdet;
     s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&

@@ -51,6 +51,11 @@ struct CarriedState {
 };
 inline constexpr const char* kEntropyCoef = "entropy_coef";
 
+/// The trainer's log-probabilities of freshly sampled tokens are the sampler's, bit for bit, so a
+/// step takes those over. Every so many steps, and before every checkpoint, they are computed anew
+/// and compared; in debug builds always.
+inline constexpr std::uint32_t kAgreementSteps = 16;
+
 /// Everything a step touches; allocated once, the step allocates nothing.
 struct TrainingState {
   const Task* task = nullptr;
@@ -67,6 +72,8 @@ struct TrainingState {
   bool any_schedule = false;          ///< of the temperature
   bool any_filter = false;            ///< dynamic sampling
   bool any_correction = false;        ///< of the mismatch between sampler and trainer
+  bool any_noise = false;             ///< the sampler's log-probabilities are not the trainer's
+  int agreement_every = 0;            ///< checkpoint.every_steps, see kAgreementSteps
   Symmetrize symmetrize = Symmetrize::none;
   UpdateOptions update;
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Sampler and trainer agree to the bit: every step of every run checks it, here over all that could part them.
+"""Sampler and trainer agree to the bit: a step before a checkpoint checks it, here every step, over all that
+could part them.
 
 usage: agreement.py MOTLEY CASE      CASE: samplers | tasks | broken
 Needs h5py and numpy. Exits 1 with the first difference.
@@ -46,7 +47,7 @@ LEARNERS = {
 
 def agrees(work, name, *words, steps=6, threads=2):
     folder = work / name
-    done = motley(work, "train", "-q", "-c", "tiny.ini", f"run.steps={steps}", "eval.every_steps=0", "eval.samples=2", "eval.k=1", *words, "-o", folder, threads=threads)
+    done = motley(work, "train", "-q", "-c", "tiny.ini", f"run.steps={steps}", "eval.every_steps=0", "eval.samples=2", "eval.k=1", "checkpoint.every_steps=1", *words, "-o", folder, threads=threads)
     expect(done.returncode == 0, f"{name} {words}: exit {done.returncode}\n{done.stderr}")
     with h5py.File(folder / "run.h5") as f:
         for metric in ("mismatch_abs", "mismatch_max", "mismatch_kl"):
