@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 #include <Kokkos_Core.hpp>
 
@@ -76,7 +77,7 @@ int report(const std::exception& error, ErrorKind kind) {
 
 int report_no_memory(const std::string& wanted) {
   std::fprintf(stderr,
-               "motley: out of memory, no room%s, %.1f GB are free; reduce rollout.prompts, "
+               "motley: out of memory, no room%s, %.3f GB are free; reduce rollout.prompts, "
                "rollout.group_size or the runs packed together\n",
                wanted.c_str(), static_cast<double>(available_memory()) / 1e9);
   return exit_code(ErrorKind::refused);
@@ -123,6 +124,10 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
     // A name too long, a folder that may not be looked into.
     std::fprintf(stderr, "%s: %s\n", error.path1().c_str(), error.code().message().c_str());
     return exit_code(ErrorKind::refused);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again)
+      return report(error, ErrorKind::internal);
+    return report_no_memory(" for another thread");
   } catch (const Stopped& stop) {
     std::fprintf(stderr, "%s\n", stop.what());
     return 75;

@@ -66,9 +66,9 @@ class RunFile {
   /// Notes a checkpoint that has been written. `file` of at most 64 bytes.
   void append_checkpoint(std::int64_t step, const Digest& sha256, const std::string& file);
 
-  /// Writes what can be written, flushes, writes /committed, flushes, as append_step does whenever a
-  /// chunk is full, and makes it durable. To be called before every checkpoint: one that outlives a
-  /// power cut must not count on rows that do not.
+  /// Writes what can be written, flushes, writes /committed, flushes, as append_step does whenever
+  /// a chunk is full, and makes it durable. To be called before every checkpoint: one that outlives
+  /// a power cut must not count on rows that do not.
   void commit();
 
   /// State of the file for a checkpoint: rows not yet in it, and how many are. Opaque bytes.

@@ -180,6 +180,8 @@ void RunFile::State::count_checkpoints(std::uint64_t file_size) {
 
 RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHeader& header,
                                  std::span<const std::byte> rows) {
+  h5::start();
+  h5::require_memory();
   auto state = std::make_unique<State>();
   State& s = *state;
   s.path = path;
