@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 #include <Kokkos_Core.hpp>
 
@@ -79,7 +80,7 @@ int report(const std::exception& error, ErrorKind kind) {
 
 int report_no_memory(const std::string& wanted) {
   std::fprintf(stderr,
-               "motley: out of memory, no room%s, %.1f GB are free; reduce rollout.prompts, "
+               "motley: out of memory, no room%s, %.3f GB are free; reduce rollout.prompts, "
                "rollout.group_size or the runs packed together\n",
                wanted.c_str(), static_cast<double>(free_memory().bytes) / 1e9);
   return exit_code(ErrorKind::refused);
@@ -132,6 +133,10 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
     // A name too long, a folder that may not be looked into.
     std::fprintf(stderr, "%s: %s\n", error.path1().c_str(), error.code().message().c_str());
     return exit_code(ErrorKind::refused);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again)
+      return report(error, ErrorKind::internal);
+    return report_no_memory(" for another thread");
   } catch (const Stopped& stop) {
     std::fprintf(stderr, "%s\n", stop.what());
     return 75;

@@ -1,16 +1,26 @@
 #include "io/h5.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <new>
 
 #include "io/reading.hpp"
 
 namespace motley::h5 {
 
+void require_memory() {
+  constexpr std::size_t kReserve = std::size_t{32} << 20;
+  void* volatile probe = std::malloc(kReserve);  // volatile: not to be left out
+  if (probe == nullptr) throw std::bad_alloc();
+  std::free(probe);
+}
+
 void start() {
   static std::once_flag once;
   std::call_once(once, [] {
+    require_memory();
     H5dont_atexit();
     H5open();
   });

@@ -21,7 +21,11 @@ namespace motley::h5 {
 
 /// To be called at the start of every public function of io: HDF5 keeps its error printing per
 /// thread, and its exit handler (which crashes after a full disk) must be off before first use.
+/// \throws std::bad_alloc when memory is short, as require_memory
 void start();
+/// HDF5 dies of an allocation that fails in its midst. So before it begins something that grows,
+/// room for all that a run needs of it must be there. \throws std::bad_alloc
+void require_memory();
 
 /// Owns one hid_t of any kind.
 class Handle {

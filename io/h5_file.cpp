@@ -57,13 +57,15 @@ Handle access_list() {
   return access;
 }
 
-/// Access of a writer, which looks at no chunk again: HDF5's default keeps 1 MiB of chunks for each
-/// of a hundred datasets, which a long run fills step by step. It cannot be set on the datasets:
-/// H5Fstart_swmr_write opens them anew. A column's chunk fits, rows of rollouts come in whole
-/// chunks.
+/// Access of a writer: nothing of the data waits in HDF5. Its buffers would be written when a
+/// dataset is closed, where a full disk goes unnoticed; and its default of 1 MiB of chunks for each
+/// of a hundred datasets makes a long run grow. (Not set on the datasets, because
+/// H5Fstart_swmr_write opens them anew.) Rows of rollouts come in whole chunks, columns are not
+/// compressed.
 Handle writer_access() {
   Handle access = access_list();
-  check(H5Pset_cache(access, 0, 13, 8 * 1024, 1.0), ErrorKind::internal, "H5Pset_cache");
+  check(H5Pset_cache(access, 0, 1, 0, 1.0), ErrorKind::internal, "H5Pset_cache");
+  check(H5Pset_sieve_buf_size(access, 0), ErrorKind::internal, "H5Pset_sieve_buf_size");
   return access;
 }
 

@@ -133,6 +133,7 @@ void RunFile::State::go_live(const std::filesystem::path& temporary) {
 
 RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& header) {
   h5::start();
+  h5::require_memory();
   auto state = std::make_unique<State>();
   state->path = path;
   state->header = header;

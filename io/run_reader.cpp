@@ -283,7 +283,10 @@ EvalTable RunReader::eval() const {
 std::vector<std::int64_t> RunReader::State::steps_of(const std::string& group) const {
   if (!has(group)) return {};
   std::vector<std::int64_t> steps = read<std::int64_t>(group + "/step");
-  std::erase_if(steps, [&](std::int64_t step) { return step >= committed; });
+  // Behind /committed a column may have grown without being written: such a row reads step 0.
+  std::size_t n = 0;
+  while (n < steps.size() && steps[n] < committed && (n == 0 || steps[n] > steps[n - 1])) ++n;
+  steps.resize(n);
   return steps;
 }
 

@@ -293,6 +293,8 @@ void RunFile::State::prepare_resume(const std::filesystem::path& temporary,
 
 RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHeader& header,
                                  std::span<const std::byte> rows) {
+  h5::start();
+  h5::require_memory();
   auto state = std::make_unique<State>();
   state->path = path;
   state->header = header;

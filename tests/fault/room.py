@@ -120,7 +120,7 @@ def memory(work):
     for limit in ("as", "data"):
         low = smallest_start(work, limit)
         values = 60 if program.full else 12
-        high = low * 3
+        high = low + (64 << 20)
         for i in range(values):
             size = low + (high - low) * i // values
             folder = work / "run"
