@@ -86,12 +86,16 @@ RunVerdict verify_run(const std::filesystem::path& path) {
   } catch (const Error& error) {
     none_whole = error;
   }
+  // Before anything else is read: what HDF5 does on changed bytes need not be found out then.
+  const Seal seal = [&] {
+    bool cut = false;
+    return check_seal(path, h5::open_for_reading(path, cut));
+  }();
   const RunReader run(path);
   const auto file = static_cast<hid_t>(run.file());
   RunVerdict verdict;
   verdict.status = run.status();
   verdict.committed = run.committed();
-  const Seal seal = check_seal(path, file);
   verdict.sealed = seal == Seal::whole;
   if (verdict.sealed || run.status() == RunStatus::complete) {
     verify_all(path, file);
