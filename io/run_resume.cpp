@@ -3,6 +3,7 @@
 #include <limits>
 #include <map>
 
+#include "io/reading.hpp"
 #include "io/run_file_state.hpp"
 #include "io/run_hash.hpp"
 #include "io/seal.hpp"
@@ -263,6 +264,7 @@ void RunFile::State::prepare_resume(const std::filesystem::path& temporary,
   // is made in a copy, which then takes the file's place.
   h5::copy_run(path, temporary);
   file = h5::open_for_writing(temporary);
+  note_file(path);  // what is wrong with the copy is wrong with the original
   if (h5::read_text_attribute(file, "format", path.string()) != kRunFormat)
     throw Error(ErrorKind::input, concat(path.string(), ": not a motley run; allowed: a run.h5"));
   open_datasets();
