@@ -15,8 +15,8 @@
 
 namespace motley {
 
-/// Seconds after which one HDF5 call that has not returned counts as hung.
-inline constexpr double kHangSeconds = 120;
+/// Seconds of processor time after which one HDF5 call that has not returned counts as hung.
+inline constexpr double kHangSeconds = 30;
 
 /// Splits the process before anything else has started. In the child: nothing, go on. In the
 /// parent: the exit code of the command, when the child has ended.

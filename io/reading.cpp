@@ -1,7 +1,7 @@
 #include "io/reading.hpp"
 
-#include <chrono>
 #include <cstring>
+#include <ctime>
 
 namespace motley {
 namespace {
@@ -35,7 +35,9 @@ void note_file(const std::filesystem::path& path) {
 
 Reading::Reading() {
   if (board == nullptr || board->calls++ > 0) return;
-  board->since = std::chrono::steady_clock::now().time_since_epoch().count();
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  board->since = std::int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
 }
 
 Reading::~Reading() {

@@ -13,7 +13,7 @@ namespace motley {
 /// Lies in memory that both processes share.
 struct ReadingBoard {
   std::atomic<int> calls;           ///< HDF5 calls under way, nested ones included
-  std::atomic<std::int64_t> since;  ///< when the outermost began, steady clock, ns; 0 = none is
+  std::atomic<std::int64_t> since;  ///< processor time, ns, when the outermost began; 0 = none is
   char file[4096];                  ///< last opened; "" = none
 };
 

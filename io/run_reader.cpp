@@ -106,6 +106,8 @@ struct RunReader::State {
 
 RunReader::RunReader(const std::filesystem::path& path) : state_(std::make_unique<State>()) {
   state_->path = path;
+  // First of all: what HDF5 does on changed bytes need not be found out then.
+  if (seals_required()) require_whole(path);
   state_->file = h5::open_for_reading(path, state_->cut);
   state_->size = std::filesystem::file_size(path);
   const hid_t file = state_->file;
@@ -130,7 +132,6 @@ RunReader::RunReader(const std::filesystem::path& path) : state_(std::make_uniqu
   state_->committed = state_->read<std::int64_t>("/committed").at(0);
   if (state_->committed < 0)
     throw Error(kInput, concat(state_->at("/committed"), " is negative, got ", state_->committed));
-  if (seals_required()) require_whole(path);
 }
 
 RunReader::~RunReader() {

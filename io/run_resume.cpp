@@ -4,6 +4,7 @@
 #include <map>
 
 #include "io/fault.hpp"
+#include "io/reading.hpp"
 #include "io/run_file_state.hpp"
 #include "io/run_hash.hpp"
 #include "io/seal.hpp"
@@ -265,6 +266,7 @@ void RunFile::State::prepare_resume(const std::filesystem::path& temporary,
   h5::copy_run(path, temporary);
   reach_fault_point(FaultPoint::resume_copied);
   file = h5::open_for_writing(temporary);
+  note_file(path);  // what is wrong with the copy is wrong with the original
   if (h5::read_text_attribute(file, "format", path.string()) != kRunFormat)
     throw Error(ErrorKind::input, concat(path.string(), ": not a motley run; allowed: a run.h5"));
   open_datasets();

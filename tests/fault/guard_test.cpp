@@ -57,7 +57,8 @@ TEST(ReadInChild, EndsACallThatNeverReturns) {
   EXPECT_THAT(refusal(
                   [] {
                     const Reading reading;
-                    for (;;) pause();
+                    for (volatile int i = 0;; i = i + 1) {
+                    }
                     return std::string();
                   },
                   ErrorKind::input, 0.1),
