@@ -103,7 +103,7 @@ CommonDigest digest_common(const std::filesystem::path& first,
     const CommonRows& rows = in_group(h.path, "/diagnostics") ? diagnostics : rollouts;
     const bool by_step = in_group(h.path, "/rollouts") || in_group(h.path, "/partition") ||
                          in_group(h.path, "/diagnostics");
-    if (by_step && rows) {
+    if (by_step && rows && !is_fixed(run_a.file(), h.path)) {
       h = hash_some(run_a.file(), h, rows.first);
       g = hash_some(run_b.file(), g, rows.second);
     }

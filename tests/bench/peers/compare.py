@@ -57,8 +57,8 @@ class Bench:
         for _ in range(self.args.rounds):
             for threads in sorted({1, self.threads}):
                 rows.setdefault(("motley", threads), []).append(self.motley(case, threads))
-                # Logs, clusters with a learned classifier; the peers do neither: so here is a step without.
-                rows.setdefault(("motley, no classifier", threads), []).append(self.motley(case, threads, "run.method=grpo"))
+                # Logs, clusters with a learned classifier; the peers do neither: so here is a step that clusters by equality.
+                rows.setdefault(("motley, grpo without classifier", threads), []).append(self.motley(case, threads, "run.method=grpo", "partition.method=exact"))
                 for name in self.args.peers:
                     rows.setdefault((name, threads), []).append(self.peer(name, case, threads))
         return {key: {"step_s": statistics.median(r["step_s"] for r in found), "rounds": found} for key, found in rows.items()}
