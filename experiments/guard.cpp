@@ -1,6 +1,5 @@
 #include "experiments/guard.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -57,15 +56,15 @@ std::string signal_text(int number) {
   return concat("signal ", number, ", ", strsignal(number));
 }
 
-/// Has one call of the child taken more than `most` seconds of processor time? Waiting for a slow
-/// disk takes none.
-bool hangs(pid_t child, const ReadingBoard& board, double most) {
+/// Has one call of the child taken more processor time than it may? Waiting for a slow disk takes
+/// none.
+bool hangs(pid_t child, const ReadingBoard& board) {
   const std::int64_t since = board.since;
   clockid_t clock{};
   timespec now{};
   if (since == 0 || clock_getcpuclockid(child, &clock) != 0 || clock_gettime(clock, &now) != 0)
     return false;
-  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec) - 1e-9 * double(since) > most;
+  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec) - 1e-9 * double(since) > board.most;
 }
 
 /// Waits for the child and passes signals on to it. \return its wait status
@@ -78,7 +77,7 @@ int wait_for(pid_t child, const ReadingBoard& board, bool& hung) {
     if (ended == child) return status;
     MOTLEY_REQUIRE(ended == 0 || errno == EINTR, ErrorKind::internal, "guard: lost its child, got ",
                    std::strerror(errno));
-    if (hangs(child, board, kHangSeconds) && !hung) {
+    if (hangs(child, board) && !hung) {
       hung = true;
       kill(child, SIGKILL);
     }
@@ -164,14 +163,14 @@ void write_all(int to, const std::string& text) {
 }
 
 /// Everything the child writes until it ends.
-std::string read_answer(int from, pid_t child, const ReadingBoard& board, double most, bool& hung) {
+std::string read_answer(int from, pid_t child, const ReadingBoard& board, bool& hung) {
   std::string text;
   char block[4096];
   hung = false;
   for (;;) {
     pollfd wait{from, POLLIN, 0};
-    const int ready = poll(&wait, 1, static_cast<int>(std::min(1000.0, 500 * most)));
-    if (hangs(child, board, most) && !hung) {
+    const int ready = poll(&wait, 1, 500);
+    if (hangs(child, board) && !hung) {
       hung = true;
       kill(child, SIGKILL);
     }
@@ -238,7 +237,7 @@ std::optional<int> guard_command() {
 }
 
 std::string read_in_child(const std::filesystem::path& file,
-                          const std::function<std::string()>& read, double hang_seconds) {
+                          const std::function<std::string()>& read) {
   std::fflush(nullptr);
   int ends[2];
   MOTLEY_REQUIRE(pipe2(ends, O_CLOEXEC) == 0, ErrorKind::refused, "motley: no pipe, got ",
@@ -256,8 +255,7 @@ std::string read_in_child(const std::filesystem::path& file,
   }
   close(ends[1]);
   bool hung = false;
-  const std::string answer =
-      child > 0 ? read_answer(ends[0], child, *board, hang_seconds, hung) : "";
+  const std::string answer = child > 0 ? read_answer(ends[0], child, *board, hung) : "";
   close(ends[0]);
   munmap(board, sizeof(ReadingBoard));
   MOTLEY_REQUIRE(child > 0, ErrorKind::refused, "motley: no process, got ", std::strerror(errno));

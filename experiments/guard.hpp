@@ -15,9 +15,6 @@
 
 namespace motley {
 
-/// Seconds of processor time after which one HDF5 call that has not returned counts as hung.
-inline constexpr double kHangSeconds = 30;
-
 /// Splits the process before anything else has started. In the child: nothing, go on. In the
 /// parent: the exit code of the command, when the child has ended.
 std::optional<int> guard_command();
@@ -26,8 +23,7 @@ std::optional<int> guard_command();
 /// they are. In a process that is guarded already it also forks: the caller outlives `file`.
 /// \throws Error(input) "FILE: damaged: reading it ended the reader (signal ...)"
 std::string read_in_child(const std::filesystem::path& file,
-                          const std::function<std::string()>& read,
-                          double hang_seconds = kHangSeconds);
+                          const std::function<std::string()>& read);
 
 /// The message of an error of reading, with the file in front where it says only the dataset.
 std::string naming_file(const Error& error);

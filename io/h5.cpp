@@ -300,7 +300,7 @@ namespace {
 template <class Transfer>
 void rows(hid_t dataset, Type type, hsize_t first, hsize_t count, ErrorKind kind,
           const std::string& what, const Transfer& transfer) {
-  const Reading reading;
+  const Reading reading(Reading::kRows);
   if (count == 0) return;
   const Handle space = own(H5Dget_space(dataset), kind, what);
   const int rank = H5Sget_simple_extent_ndims(space);

@@ -33,8 +33,13 @@ void note_file(const std::filesystem::path& path) {
   std::strncpy(board->file, text.c_str(), sizeof board->file - 1);
 }
 
-Reading::Reading() {
-  if (board == nullptr || board->calls++ > 0) return;
+Reading::Reading(double most) {
+  if (board == nullptr) return;
+  if (board->calls++ > 0) {
+    if (most > board->most) board->most = most;
+    return;
+  }
+  board->most = most;
   timespec now{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
   board->since = std::int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;

@@ -14,6 +14,7 @@ namespace motley {
 struct ReadingBoard {
   std::atomic<int> calls;           ///< HDF5 calls under way, nested ones included
   std::atomic<std::int64_t> since;  ///< processor time, ns, when the outermost began; 0 = none is
+  std::atomic<double> most;         ///< seconds it may take at most
   char file[4096];                  ///< last opened; "" = none
 };
 
@@ -27,10 +28,12 @@ bool seals_required();
 
 void note_file(const std::filesystem::path& path);
 
-/// One call into HDF5.
+/// One call into HDF5, or a few that read little.
 class Reading {
  public:
-  Reading();
+  static constexpr double kLittle = 5, kRows = 120;
+  /// \param most seconds of processor time, after which a guard takes it for hung
+  explicit Reading(double most = kLittle);
   ~Reading();
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;

@@ -261,9 +261,9 @@ h5::Handle create_run(const std::filesystem::path& path, const RunHeader& header
     hashes.push_back(is_fixed(file, name) ? hash_dataset(file, name, kIo)
                                           : DatasetHash{name, "", 0, {}});
   state_hashes(file, hashes);
-  const Digest open_seal{};
+  const Digest open = open_seal();
   h5::write_rows(h5::own(H5Dopen2(file, kSealPath, H5P_DEFAULT), kIo, kSealPath), Type::u1, 0,
-                 open_seal.size(), open_seal.data(), kIo, kSealPath);
+                 open.size(), open.data(), kIo, kSealPath);
   return file;
 }
 

@@ -272,7 +272,7 @@ void RunFile::State::prepare_resume(const std::filesystem::path& temporary,
   open_datasets();
   if (check_seal(path, file) != Seal::absent) {
     verify_fixed(file, path.string());
-    const Digest open{};
+    const Digest open = open_seal();
     h5::write_rows(h5::own(H5Dopen2(file, kSealPath, H5P_DEFAULT), ErrorKind::input, kSealPath),
                    Type::u1, 0, open.size(), open.data(), ErrorKind::io, kSealPath);
   }

@@ -15,9 +15,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string refusal(const std::function<std::string()>& read, ErrorKind kind, double hang = 100) {
+std::string refusal(const std::function<std::string()>& read, ErrorKind kind) {
   try {
-    read_in_child("made-up.h5", read, hang);
+    read_in_child("made-up.h5", read);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), kind);
     return error.what();
@@ -56,12 +56,12 @@ TEST(ReadInChild, TellsWhatEndedTheReader) {
 TEST(ReadInChild, EndsACallThatNeverReturns) {
   EXPECT_THAT(refusal(
                   [] {
-                    const Reading reading;
+                    const Reading reading(0.1);
                     for (volatile int i = 0;; i = i + 1) {
                     }
                     return std::string();
                   },
-                  ErrorKind::input, 0.1),
+                  ErrorKind::input),
               HasSubstr("made-up.h5: damaged: reading it came to no end"));
 }
 
