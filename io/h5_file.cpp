@@ -1,5 +1,6 @@
 /// Run files as files: the superblock, opening, copying, creating.
 
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 
@@ -25,9 +26,12 @@ struct Superblock {
 /// Superblock version 2 or 3: signature 8, version 1, size of offsets 1, size of lengths 1, flags
 /// 1, base 8, extension 8, end of file 8, root 8, checksum 4 (HDF5 file format, II.A).
 Superblock read_superblock(const std::filesystem::path& path) {
+  errno = 0;
   std::ifstream in(path, std::ios::binary | std::ios::ate);
+  const std::string cause = errno == 0 ? "" : concat(", got ", std::strerror(errno));
   if (!in || !std::filesystem::is_regular_file(path))
-    throw Error(ErrorKind::input, concat(path.string(), ": cannot open it; allowed: a run.h5"));
+    throw Error(ErrorKind::input,
+                concat(path.string(), ": cannot open it", cause, "; allowed: a run.h5"));
   Superblock block;
   block.size = static_cast<std::uint64_t>(in.tellg());
   unsigned char head[48] = {};
