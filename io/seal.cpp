@@ -17,8 +17,9 @@ namespace {
 /// Hash of the file with the seal as zeros; `stated` is what stands there.
 Digest hash_around(const std::filesystem::path& path, std::uint64_t offset, Digest& stated,
                    ErrorKind kind) {
+  errno = 0;
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw Error(kind, concat(path.string(), ": cannot open it"));
+  if (!in) throw Error(kind, concat(path.string(), ": cannot open it, got ", std::strerror(errno)));
   std::vector<char> block(std::size_t{1} << 20);
   Sha256 hash;
   stated.fill(0);
