@@ -50,7 +50,12 @@ Digest open_seal() {
 
 std::uint64_t seal_offset(hid_t file) {
   const Reading reading;
-  if (!h5::exists(file, kSealPath)) return 0;
+  for (const char* name : {"/integrity", kSealPath}) {
+    const htri_t there = H5Lexists(file, name, H5P_DEFAULT);
+    // A group that cannot be read is not one that has no seal.
+    h5::check(there, ErrorKind::input, concat(name, ": damaged: looking for it"));
+    if (there == 0) return 0;
+  }
   const h5::Handle dataset =
       h5::own(H5Dopen2(file, kSealPath, H5P_DEFAULT), ErrorKind::input, kSealPath);
   const haddr_t at = H5Dget_offset(dataset);
