@@ -60,7 +60,6 @@ StepCounts count_step(const Net& net, const Shape& s, const PolicyTiling& tiling
   const StageCounts layers =
       forward_counts(net, tiles * s.P + inputs, tiles * triangle(s.P) + own, tiles);
   const StageCounts head = head_counts(net, tiles + inputs, tiles);
-  c.score = layers + head;
   c.update = (3.0 * epochs) * (layers + head);
 
   if (classifier != nullptr) {

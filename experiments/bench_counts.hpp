@@ -21,7 +21,7 @@ struct StepCounts {
   double sampled_tokens = 0;  ///< R B G T
   double trained_tokens = 0;  ///< the same: every sampled token is trained on, once per epoch
   double pairs = 0;           ///< R B G (G - 1) / 2
-  StageCounts rollout, score, update, classifier;
+  StageCounts rollout, update, classifier;
 };
 
 /// \param epochs       passes of the update

