@@ -183,7 +183,7 @@ def injected(work):
     for call in ("pwrite64", "write", "fsync", "ftruncate", "rename", "openat"):
         n = 0
         while True:
-            n += 1 if program.full or call in ("fsync", "rename", "ftruncate") else 11
+            n += 1 if program.full else 3 if call in ("fsync", "rename", "ftruncate") else 31
             shutil.rmtree(folder, ignore_errors=True)
             failed, lines = traced(work, words, *paths, "-e", f"inject={call}:error=ENOSPC:when={n}")
             hit = [line for line in lines if "(INJECTED)" in line]

@@ -29,8 +29,13 @@ def last_json(words, **settings):
     if done.returncode != 0:
         print(done.stderr[-2000:], file=sys.stderr)
         raise SystemExit(f"{' '.join(map(str, words))}: exit {done.returncode}")
-    text = done.stdout
-    return json.loads(text[text.index("{") :] if text.lstrip().startswith("{") else text.strip().splitlines()[-1])
+    return parsed(done.stdout)
+
+
+def parsed(text):
+    # motley prints one object over many lines, a peer one on its last line, whatever its library printed before.
+    text = text.strip()
+    return json.loads(text if text.startswith("{\n") else text.splitlines()[-1])
 
 
 class Bench:
@@ -86,8 +91,7 @@ class Bench:
         children = [subprocess.Popen(["taskset", "-c", str(core), *map(str, words)], stdout=subprocess.PIPE, text=True) for core in cores]
         rate = 0.0
         for child in children:
-            text = child.communicate()[0]
-            rate += 1 / json.loads(text[text.index("{") :])["step_s"]
+            rate += 1 / parsed(child.communicate()[0])["step_s"]
         return rate
 
 
