@@ -5,7 +5,6 @@ Shared by the scripts of this folder. Needs h5py and numpy.
 
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -144,8 +143,5 @@ def main(cases):
         (work / "tiny.ini").write_text(TINY)
         try:
             {c.__name__: c for c in cases}[words[1]](work)
-        except Failure as failure:
-            kept = os.environ.get("MOTLEY_KEEP_FAILED")
-            if kept:
-                shutil.copytree(work, kept, dirs_exist_ok=True)
+        except (Failure, subprocess.TimeoutExpired) as failure:
             sys.exit(f"FAILED: {failure}")
