@@ -126,6 +126,16 @@ struct ClusterKernel {
     hdbscan(x.distance, x.n, params(r).min_points, params(r).threshold, s, x.label);
   }
 
+  /// Distances that are no numbers have no order: a method may look for the nearest for ever. The
+  /// step ends by the fault that `check_embeddings` reports.
+  KOKKOS_INLINE_FUNCTION bool finite(const Group& x, int r, int b) const {
+    bool all = true;
+    for (int i = 0; i < x.n; ++i)
+      for (int e = 0; e < E; ++e)
+        all = all && Kokkos::isfinite(workspace.embedding(r, b, x.index[i], e));
+    return all;
+  }
+
   KOKKOS_INLINE_FUNCTION void group(Group& x, int r, int b) const {
     const PartitionParams& p = params(r);
     x.n = 0;
@@ -138,7 +148,10 @@ struct ClusterKernel {
         x.distance[i * x.n + j] = cosine_distance(&workspace.embedding(r, b, x.index[i], 0),
                                                   &workspace.embedding(r, b, x.index[j], 0), E);
     int* spare = x.integer + 2 * G;
-    if (x.n > 0) switch (p.method) {
+    if (!finite(x, r, b)) {
+      for (int i = 0; i < x.n; ++i) x.label[i] = i;
+    } else if (x.n > 0) {
+      switch (p.method) {
         case PartitionMethod::kmeans: run_kmeans(x, r, b); break;
         case PartitionMethod::spectral: run_spectral(x, r, b); break;
         case PartitionMethod::agglomerative:
@@ -149,6 +162,7 @@ struct ClusterKernel {
           break;
         default: run_hdbscan(x, r);
       }
+    }
     for (int i = 0; i < x.n; ++i) cluster(r, b, x.index[i]) = x.label[i];
     canonical_labels(&cluster(r, b, 0), G);
     num_clusters(r, b) = count_clusters(&cluster(r, b, 0), G, &cluster_size(r, b, 0));

@@ -13,7 +13,8 @@ struct SamplingParams {
   int top_k = 0;             ///< 0 = off
   double top_p = 1.0;
   double min_p = 0.0;
-  double noise_std = 0.0;  ///< derived from mismatch.noise_std; not an option of this struct
+  double noise_std = 0.0;   ///< derived from mismatch.noise_std; not an option of this struct
+  bool ignore_eos = false;  ///< completions run to the last token; of motley bench, not an option
 };
 
 template <class C, class Visitor>

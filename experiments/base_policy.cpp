@@ -130,6 +130,17 @@ std::string base_key(const RunConfig& config) {
   return hex(sha256(text));
 }
 
+std::vector<RunConfig> without_base(const std::vector<RunConfig>& configs) {
+  std::map<std::string, RunConfig> missing;
+  for (const RunConfig& config : configs) {
+    const std::string key = base_key(config);
+    if (list_checkpoints(cache_file(config, key)).empty()) missing.emplace(key, config);
+  }
+  std::vector<RunConfig> out;
+  for (const auto& [key, config] : missing) out.push_back(config);
+  return out;
+}
+
 std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, const Message& say) {
   std::map<std::string, BasePolicy> known;
   std::vector<RunConfig> missing;

@@ -59,6 +59,9 @@ using Message = std::function<void(const std::string&)>;
 /// A base that fails the gate: gate = refuse throws Error(refused); warn and off go on.
 std::vector<BasePolicy> obtain_bases(const std::vector<RunConfig>& configs, const Message& say);
 
+/// Those of the runs whose base is not in the cache, each base once.
+std::vector<RunConfig> without_base(const std::vector<RunConfig>& configs);
+
 /// One line: seed, skill, shares, classifier F1.
 std::string describe_base(const RunConfig& config, const BasePolicy& base);
 

@@ -10,9 +10,12 @@
 #include <Kokkos_Core.hpp>
 
 #include "core/base/error.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/memory_limit.hpp"
 #include "io/fault.hpp"
+#include "io/reading.hpp"
 #include "version.hpp"
 
 namespace motley {
@@ -79,7 +82,7 @@ int report_no_memory(const std::string& wanted) {
   std::fprintf(stderr,
                "motley: out of memory, no room%s, %.3f GB are free; reduce rollout.prompts, "
                "rollout.group_size or the runs packed together\n",
-               wanted.c_str(), static_cast<double>(available_memory()) / 1e9);
+               wanted.c_str(), static_cast<double>(free_memory().bytes) / 1e9);
   return exit_code(ErrorKind::refused);
 }
 
@@ -112,6 +115,11 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
         print_help(*command);
         return 0;
       }
+      const RunAccess access =
+          command->run_access == nullptr ? RunAccess::none : command->run_access(line);
+      if (access != RunAccess::none)
+        if (const std::optional<int> code = guard_command()) return *code;
+      if (access == RunAccess::believe) require_seals();
       install_stop_signals();
       return run_command(*command, line);
     }
@@ -119,7 +127,8 @@ int run_cli(int argc, char** argv, const std::vector<const Command*>& commands) 
                 concat("motley: unknown command, got \"", words[0], "\"; allowed: ", join(names),
                        did_you_mean(words[0], names)));
   } catch (const Error& error) {
-    return report(error, error.kind());
+    std::fprintf(stderr, "%s\n", naming_file(error).c_str());
+    return exit_code(error.kind());
   } catch (const std::filesystem::filesystem_error& error) {
     // A name too long, a folder that may not be looked into.
     std::fprintf(stderr, "%s: %s\n", error.path1().c_str(), error.code().message().c_str());

@@ -11,6 +11,13 @@
 
 namespace motley {
 
+/// Whoever reads run files does it in a child process (guard.hpp).
+enum class RunAccess {
+  none,
+  look,     ///< says how a run stands, or checks it itself
+  believe,  ///< results follow from the file: a closed one must be as it was sealed
+};
+
 /// A subcommand: one object in its own file, one line in main.cpp.
 struct Command {
   const char* name;
@@ -20,10 +27,18 @@ struct Command {
   std::vector<FlagSpec> flags;
   bool needs_kokkos;
   int (*run)(const CommandLine&);
+  /// How this line reads run files; nullptr = not at all.
+  RunAccess (*run_access)(const CommandLine&) = nullptr;
 };
+inline RunAccess looks(const CommandLine&) {
+  return RunAccess::look;
+}
+inline RunAccess believes(const CommandLine&) {
+  return RunAccess::believe;
+}
 
-extern const Command kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect, kDigest,
-    kPartition, kReshape, kReplay, kImport, kExport;
+extern const Command kBench, kConfig, kInfo, kPretrain, kTrain, kEval, kSweep, kCompare, kInspect,
+    kDigest, kVerify, kRepair, kPartition, kReshape, kReplay, kImport, kExport;
 
 /// Finds the subcommand, parses its flags, runs it between Kokkos' start and stop.
 /// \return the exit code of contract 2.1; prints one line per fault on stderr

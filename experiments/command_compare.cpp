@@ -82,6 +82,7 @@ const Command kCompare = {
      {"reps", 0, 0, "N", "bootstrap resamples; default 50000"},
      {"ci-seed", 0, 0, "N", "seed of the bootstrap; default 0"}},
     false,
-    run_compare};
+    run_compare,
+    believes};
 
 }  // namespace motley

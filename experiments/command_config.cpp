@@ -7,6 +7,7 @@
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/memory_limit.hpp"
 #include "experiments/presets.hpp"
 #include "io/run_reader.hpp"
 #include "version.hpp"
@@ -125,7 +126,7 @@ int run_info(const CommandLine& line) {
   facts.insert(facts.begin(), {{"motley_version", std::string(kVersion)},
                                {"git_commit", std::string(kGitCommit)},
                                {"git_dirty", kGitDirty}});
-  facts.push_back({"available_memory_bytes", static_cast<std::int64_t>(available_memory())});
+  facts.push_back({"available_memory_bytes", static_cast<std::int64_t>(free_memory().bytes)});
   facts.push_back({"most_completions_per_prompt", std::int64_t{4096}});
   facts.push_back({"tasks", join(task_names())});
   facts.push_back({"methods", join(method_names())});
@@ -152,7 +153,8 @@ const Command kConfig = {
     "  motley config diff runs/a runs/b\n",
     {{"config", 'c', 'i', "FILE", "configuration file (show)"}},
     false,
-    run_config};
+    run_config,
+    looks};
 const Command kInfo = {
     "info", "",      "shows versions, backend, devices and limits", "  motley info --json\n", {},
     true,   run_info};

@@ -343,6 +343,7 @@ const Command kEval = {
      {"temperature", 0, 0, "T[,T...]", "sampling temperature, or several"},
      {"exact", 0, 0, "", "enumerate the completions too (eval.exact = on)"}},
     true,
-    run_eval};
+    run_eval,
+    believes};
 
 }  // namespace motley

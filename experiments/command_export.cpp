@@ -163,6 +163,7 @@ const Command kExport = {
      {"output", 'o', 0, "DIR", "folder to write; default RUN/export-FORMAT"},
      {"overwrite", 0, 0, "", "replaces the folder where it exists"}},
     true,
-    run_export};
+    run_export,
+    believes};
 
 }  // namespace motley

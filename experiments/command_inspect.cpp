@@ -144,7 +144,8 @@ const Command kInspect = {
     {{"step", 0, 0, "S", "step; default the last"},
      {"prompt", 0, 0, "B", "prompt of the step; default all"}},
     false,
-    run_inspect};
+    run_inspect,
+    believes};
 const Command kDigest = {
     "digest",
     "RUN ... | A B --common",
@@ -152,6 +153,7 @@ const Command kDigest = {
     "  motley digest runs/first\n  motley digest runs/a runs/b --common   # over the datasets both hold\n",
     {{"common", 0, 0, "", "compare the datasets that both files hold; exit 4 where they differ"}},
     false,
-    run_digest};
+    run_digest,
+    believes};
 
 }  // namespace motley

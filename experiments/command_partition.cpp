@@ -354,6 +354,7 @@ const Command kPartition = {
      kOutputFlag,
      kOverwriteFlag},
     true,
-    run_partition};
+    run_partition,
+    believes};
 
 }  // namespace motley

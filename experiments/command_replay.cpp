@@ -193,6 +193,7 @@ const Command kReplay = {
      {"draw-seed", 0, 0, "SEED", "seed of --random; default 0"},
      {"from-base", 0, 0, "", "start at step 0, whatever checkpoints there are"}},
     true,
-    run_replay};
+    run_replay,
+    looks};
 
 }  // namespace motley

@@ -85,6 +85,7 @@ const Command kReport = {
      {"baseline", 0, 0, "ARM", "arm the others are compared with; default grpo"},
      {"title", 0, 0, "TEXT", "heading of the page; default the name of the folder"}},
     true,
-    run_report};
+    run_report,
+    believes};
 
 }  // namespace motley

@@ -174,6 +174,7 @@ const Command kReshape = {
      kOutputFlag,
      kOverwriteFlag},
     true,
-    run_reshape};
+    run_reshape,
+    believes};
 
 }  // namespace motley

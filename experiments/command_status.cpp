@@ -26,6 +26,7 @@ const Command kStatus = {
     "  motley status runs/first\n  motley status runs/quickstart --watch 2\n",
     {{"watch", 0, 0, "SECONDS", "shows it again and again until nothing runs"}},
     false,
-    run_status};
+    run_status,
+    looks};
 
 }  // namespace motley

@@ -254,6 +254,10 @@ const Command kSweep = {
      {"at-once", 0, 0, "N", "emit --slurm: most tasks at a time"},
      {"program", 0, 0, "PATH", "emit: the program; default this one"}},
     true,
-    run_sweep};
+    run_sweep,
+    [](const CommandLine& line) {
+      const bool runs = !line.positional.empty() && line.positional[0] == "run";
+      return runs ? RunAccess::none : RunAccess::look;
+    }};
 
 }  // namespace motley

@@ -9,12 +9,15 @@
 #include "experiments/cli.hpp"
 #include "experiments/disk_plan.hpp"
 #include "experiments/evaluate.hpp"
-#include "experiments/machine.hpp"
+#include "experiments/guard.hpp"
+#include "experiments/memory_limit.hpp"
+#include "experiments/memory_plan.hpp"
 #include "experiments/trainer.hpp"
 #include "experiments/training_step.hpp"
 #include "io/lock.hpp"
 #include "io/run_digest.hpp"
 #include "io/run_reader.hpp"
+#include "io/run_verify.hpp"
 
 namespace motley {
 
@@ -66,8 +69,70 @@ int run_pretrain(const CommandLine& line) {
   return 0;
 }
 
-void print_dry_run(const Configured& configured) {
+/// What a run will take, without starting it.
+struct Outlook {
+  std::string config_sha256;
+  std::int64_t policy = 0, classifier = 0;  ///< weights
+  MemoryPlan memory;
+  double disk_per_step = 0;  ///< bytes before compression
+  std::string first_prompt;
+};
+
+Outlook outlook_of(const RunConfig& config) {
+  Outlook out;
+  out.config_sha256 = config_sha256(config);
+  out.memory = plan_memory({config});
+  const auto task = make_task(config.task, {config.base_seed()});
+  const int V = task->vocabulary().size();
+  TransformerConfig model = config.model;
+  model.vocab = V;
+  model.max_positions =
+      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
+  out.policy = make_net_layout(model, true).tensors.weights();
+  out.classifier =
+      make_pair_net_layout(config.classifier, V, config.rollout.max_tokens).tensors.weights();
+  const double B = config.rollout.prompts, G = config.rollout.group_size;
+  out.disk_per_step = B * G * (config.rollout.max_tokens * (V <= 256 ? 5.0 : 6.0) + 31.0) +
+                      B * 6.0 + kMetrics * 4.0;
+  const auto token = Kokkos::create_mirror_view(task->prompts().token);
+  const auto length = Kokkos::create_mirror_view(task->prompts().length);
+  Kokkos::deep_copy(token, task->prompts().token);
+  Kokkos::deep_copy(length, task->prompts().length);
+  out.first_prompt = task->vocabulary().text(&token(0, 0, 0), length(0, 0));
+  return out;
+}
+
+void print_dry_run(const Configured& configured, bool json) {
   const RunConfig& config = configured.config;
+  const Outlook o = outlook_of(config);
+  const MemoryPlan& m = o.memory;
+  if (json) {
+    nlohmann::json options = nlohmann::json::object();
+    for (const OptionEntry& entry : list_options(config))
+      if (entry.shown)
+        options[entry.key] = {{"value", entry.text}, {"origin", configured.origin.at(entry.key)}};
+    const MemoryLimit limit = free_memory();
+    std::printf("%s\n",
+                nlohmann::json{{"config_sha256", o.config_sha256},
+                               {"options", options},
+                               {"parameters", {{"policy", o.policy}, {"classifier", o.classifier}}},
+                               {"memory",
+                                {{"peak_bytes", m.peak()},
+                                 {"program_bytes", m.program},
+                                 {"pretraining_bytes", m.pretraining},
+                                 {"training_bytes", m.training},
+                                 {"file_bytes", m.files},
+                                 {"base_bytes", m.bases},
+                                 {"checkpoint_bytes", m.checkpoint},
+                                 {"arrays", m.owners},
+                                 {"free_bytes", limit.bytes},
+                                 {"limit", limit.of}}},
+                               {"disk_bytes_per_step", o.disk_per_step},
+                               {"first_prompt", o.first_prompt}}
+                    .dump(2)
+                    .c_str());
+    return;
+  }
   std::string section;
   for (const OptionEntry& entry : list_options(config)) {
     if (!entry.shown) continue;
@@ -77,21 +142,11 @@ void print_dry_run(const Configured& configured) {
     const std::string assignment = entry.key.substr(mine.size() + 1) + " = " + entry.text;
     std::printf("%-40s # %s\n", assignment.c_str(), configured.origin.at(entry.key).c_str());
   }
-  const auto task = make_task(config.task, {config.base_seed()});
-  const TrainingState state = make_training_state({config}, *task);
-  const Shape& s = state.shape;
-  const double step_bytes =
-      double(s.B) * s.G * (s.T * (s.V <= 256 ? 5.0 : 6.0) + 31.0) + s.B * 6.0 + kMetrics * 4.0;
-  const auto token = Kokkos::create_mirror_view(task->prompts().token);
-  const auto length = Kokkos::create_mirror_view(task->prompts().length);
-  Kokkos::deep_copy(token, task->prompts().token);
-  Kokkos::deep_copy(length, task->prompts().length);
   std::printf(
-      "\n# config_sha256   %s\n# parameters      %lld policy, %lld classifier\n# memory          %.1f MB\n# disk            at most %.1f MB per 1000 steps before compression\n# first prompt    %s\n",
-      config_sha256(config).c_str(), static_cast<long long>(state.policy.tensors.weights()),
-      static_cast<long long>(state.classifier.tensors.weights()),
-      double(training_bytes(state)) / 1e6, step_bytes * 1000 / 1e6,
-      task->vocabulary().text(&token(0, 0, 0), length(0, 0)).c_str());
+      "\n# config_sha256   %s\n# parameters      %lld policy, %lld classifier\n# memory          %.1f MB at most at once\n# disk            at most %.1f MB per 1000 steps before compression\n# first prompt    %s\n",
+      o.config_sha256.c_str(), static_cast<long long>(o.policy),
+      static_cast<long long>(o.classifier), static_cast<double>(m.peak()) / 1e6,
+      o.disk_per_step * 1000 / 1e6, o.first_prompt.c_str());
 }
 
 /// Before anything of the folder is read: a live run may be between two writes.
@@ -124,6 +179,10 @@ Configured resumed_config(const CommandLine& line, const fs::path& folder) {
     faults.raise();
     return out;
   }
+  read_in_child(folder / "run.h5", [&] {
+    verify_run(folder / "run.h5");
+    return std::string();
+  });
   Configured own;
   own.config = config_from_ini(RunReader(folder / "run.h5").ini(), (folder / "run.h5").string());
   if (given) {
@@ -178,7 +237,7 @@ int run_train(const CommandLine& line) {
   if (!given.empty() && !line.has("dry-run")) refuse_a_live_run(given);
   const Configured configured = resume ? resumed_config(line, resumed) : configured_by(line);
   if (line.has("dry-run")) {
-    print_dry_run(configured);
+    print_dry_run(configured, line.has("json"));
     return 0;
   }
   const RunRequest request{

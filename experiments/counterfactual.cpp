@@ -7,6 +7,7 @@
 
 #include "core/base/error.hpp"
 #include "core/base/rng.hpp"
+#include "experiments/numeric_fault.hpp"
 #include "experiments/options.hpp"
 #include "experiments/step_stages.hpp"
 #include "experiments/trainer.hpp"
@@ -186,11 +187,11 @@ void Counterfactual::reward_step(std::int64_t step) {
   load_rollouts(step);
   Kokkos::deep_copy(exec_, state_.status, kStatusClear);
   const auto at = static_cast<std::uint32_t>(step);
-  stage_pair_scores(exec_, state_);
+  stage_pair_scores(exec_, state_, at);
   stage_partition(exec_, state_, at);
   stage_shape_reward(exec_, state_, at);
   stage_group_advantage(exec_, state_, at);
-  require_finite(state_, static_cast<std::uint32_t>(step));
+  require_finite(exec_, state_, at);
 }
 
 void Counterfactual::restore_logged() {
@@ -316,7 +317,7 @@ const std::vector<float>& Counterfactual::gradient() {
                          state_.policy_workspace, table.loss, state_.buffer, state_.token_weight,
                          {0, n.B, 1}, state_.gradient, state_.update_sums, state_.ratio_max,
                          state_.status, state_.token_scale);
-  require_finite(state_, static_cast<std::uint32_t>(step_));
+  require_finite(exec_, state_, static_cast<std::uint32_t>(step_));
   get(state_.gradient, gradient_);
   return gradient_;
 }

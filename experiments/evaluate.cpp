@@ -5,6 +5,7 @@
 
 #include "core/base/error.hpp"
 #include "core/eval_metrics.hpp"
+#include "experiments/numeric_fault.hpp"
 
 namespace motley {
 
@@ -143,12 +144,12 @@ std::vector<EvalRecord> Evaluator::evaluate(const Exec& exec, const Weights<floa
   const auto status = Kokkos::create_mirror(status_);
   Kokkos::deep_copy(exec, status, status_);
   exec.fence("motley::evaluate");
+  std::vector<ReplicaFault> faults;
+  for (std::size_t r = 0; r < status.extent(0); ++r)
+    if (status(r) != kStatusClear) faults.push_back({r, status(r)});
+  if (!faults.empty()) throw NumericFault(step, std::move(faults));
   std::vector<EvalRecord> records;
-  for (int r = 0; r < x.shape.R; ++r) {
-    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "evaluation at step ", step,
-                   ", replica ", r, ": a number is not finite in ", describe_status(status(r)));
-    records.push_back(summarise(r, step));
-  }
+  for (int r = 0; r < x.shape.R; ++r) records.push_back(summarise(r, step));
   if (!enumerator_) return records;
   const auto exact = enumerator_->enumerate(exec, weights, temperature_);
   for (std::size_t r = 0; r < records.size(); ++r) add_exact(exact[r], records[r]);

@@ -92,7 +92,9 @@ class Reader {
     }
     const std::filesystem::path file = std::filesystem::path(folder_) / path;
     std::ifstream in(file);
-    if (!in) {
+    std::error_code ignored;
+    // A device may never end.
+    if (!in || !std::filesystem::is_regular_file(file, ignored)) {
       faults_.add(concat(place(), ": cannot read the included file, got \"", file.string(), "\""));
       return;
     }

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "experiments/fault_injection.hpp"
 #include "experiments/interrupt.hpp"
+#include "experiments/numeric_fault.hpp"
 #include "models/adamw.hpp"
 
 namespace motley {
@@ -105,7 +107,52 @@ PairQuality held_out_quality(const PairBatch& batch, const View4<float>& score, 
   return pair_quality(s, y, threshold);
 }
 
+constexpr int kHeldOutGroups = 72;  // 2016 pairs, those of equal texts included
+
+/// Everything the training and its measure work on.
+struct PairTraining {
+  PairTraining(const RunConfig& config, const Task& task, int R)
+      : layout(make_pair_net_layout(config.classifier, task.vocabulary().size(),
+                                    task.max_completion())),
+        weights(make_pair_weights<float>(R, layout.net)),
+        adam(make_adam_state<float>("classifier_adam", R, layout.net.size)),
+        optim("motley::pairs::optim", R),
+        lr("motley::pairs::lr", R),
+        loss("motley::pairs::loss", R),
+        norm("motley::pairs::norm", R),
+        active("motley::pairs::active", R),
+        status("motley::pairs::status", R),
+        gradient("motley::pairs::gradient", R, layout.net.size) {
+    const int groups = std::max(1, config.classifier.batch / (kGroup * (kGroup - 1) / 2));
+    batch = make_pair_batch(task, R, groups);
+    train = make_pair_workspace<float>(layout.net, R, groups, kGroup, true);
+    held_out = make_pair_batch(task, R, kHeldOutGroups);
+    scoring = make_pair_workspace<float>(layout.net, R, kHeldOutGroups, kGroup, false);
+    score = View4<float>("motley::pairs::score", R, kHeldOutGroups, kGroup, kGroup);
+    calls = View2<int>("motley::pairs::calls", R, kHeldOutGroups);
+    params = View1<PartitionParams>("motley::pairs::params", R);
+  }
+
+  PairNetLayout layout;
+  PairWeights<float> weights;
+  AdamState<float> adam;
+  View1<OptimConfig> optim;
+  View1<double> lr, loss, norm;
+  View1<int> active;
+  View1<StatusWord> status;
+  View2<float> gradient;
+  PairBatch batch, held_out;
+  PairWorkspace<float> train, scoring;
+  View4<float> score;
+  View2<int> calls;
+  View1<PartitionParams> params;
+};
+
 }  // namespace
+
+void allocate_pair_training(const std::vector<RunConfig>& configs, const Task& task) {
+  const PairTraining arrays(configs.front(), task, static_cast<int>(configs.size()));
+}
 
 std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConfig>& configs,
                                                        const Task& task,
@@ -116,66 +163,50 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
   const RunConfig& first = configs.front();
   const ClassifierConfig& c = first.classifier;
   const int R = static_cast<int>(configs.size());
-  const int groups = std::max(1, c.batch / (kGroup * (kGroup - 1) / 2));
-  const PairNetLayout layout =
-      make_pair_net_layout(c, task.vocabulary().size(), task.max_completion());
-  const PairWeights<float> weights = make_pair_weights<float>(R, layout.net);
+  const PairTraining a(first, task, R);
+  const PairNetLayout& layout = a.layout;
+  const PairWeights<float>& weights = a.weights;
   init_pair_weights<float>(exec, layout, seeds, weights);
   pack_pair_weights(exec, layout.net, weights);
-  const AdamState<float> adam = make_adam_state<float>("classifier_adam", R, layout.net.size);
   const View1<CorpusParams> corpus = corpus_table(configs, task);
-  const View1<OptimConfig> optim("motley::pairs::optim", R);
-  const View1<double> lr("motley::pairs::lr", R), loss("motley::pairs::loss", R),
-      norm("motley::pairs::norm", R);
-  const View1<int> active("motley::pairs::active", R);
-  const View1<StatusWord> status("motley::pairs::status", R);
-  Kokkos::deep_copy(active, 1);
-  Kokkos::deep_copy(status, kStatusClear);
-  const auto host_optim = Kokkos::create_mirror(optim);
+  Kokkos::deep_copy(a.active, 1);
+  Kokkos::deep_copy(a.status, kStatusClear);
+  const auto host_optim = Kokkos::create_mirror(a.optim);
   for (int r = 0; r < R; ++r) host_optim(r) = OptimConfig{};
-  Kokkos::deep_copy(optim, host_optim);
-  const View2<float> gradient("motley::pairs::gradient", R, layout.net.size);
-  const PairBatch batch = make_pair_batch(task, R, groups);
-  const PairWorkspace<float> train =
-      make_pair_workspace<float>(layout.net, R, groups, kGroup, true);
+  Kokkos::deep_copy(a.optim, host_optim);
   for (int step = 0; step < c.steps; ++step) {
     leave_if_stopped("training the classifier");
     const auto address = static_cast<std::uint32_t>(step);
     const double progress = double(step) / c.steps;
-    Kokkos::deep_copy(exec, lr,
+    Kokkos::deep_copy(exec, a.lr,
                       c.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 *
                           (1.1 + 0.9 * std::cos(3.14159265358979 * progress)));
-    task.corpus(exec, corpus, Stream::classifier_data, address, false, kGroup, batch.texts);
-    label_pairs(exec, batch, seeds, address, static_cast<float>(c.train_noise));
-    pair_gradient<float>(exec, layout.net, weights, train, batch.token, batch.length, batch.label,
-                         gradient, loss);
-    adamw_step<float>(exec, optim, lr, active, gradient, adam, weights.encoder.params, norm,
-                      status);
+    task.corpus(exec, corpus, Stream::classifier_data, address, false, kGroup, a.batch.texts);
+    label_pairs(exec, a.batch, seeds, address, static_cast<float>(c.train_noise));
+    pair_gradient<float>(exec, layout.net, weights, a.train, a.batch.token, a.batch.length,
+                         a.batch.label, a.gradient, a.loss);
+    inject_gradient(exec, FaultTarget::pretrain_classifier, step, a.gradient);
+    adamw_step<float>(exec, a.optim, a.lr, a.active, a.gradient, a.adam, weights.encoder.params,
+                      a.norm, a.status);
+    require_finite_pass(exec, a.status, "pair classifier", seeds, step);
     pack_pair_weights(exec, layout.net, weights);
   }
 
-  constexpr int kHeldOutGroups = 72;  // 2016 pairs, those of equal texts included
-  const PairBatch held_out = make_pair_batch(task, R, kHeldOutGroups);
-  task.corpus(exec, corpus, Stream::holdout, 0, true, kGroup, held_out.texts);
-  label_pairs(exec, held_out, seeds, 0, 0.0f);
-  const PairWorkspace<float> scoring =
-      make_pair_workspace<float>(layout.net, R, kHeldOutGroups, kGroup, false);
-  const View4<float> score("motley::pairs::score", R, kHeldOutGroups, kGroup, kGroup);
-  const View2<int> calls("motley::pairs::calls", R, kHeldOutGroups);
-  const View1<PartitionParams> params("motley::pairs::params", R);
-  const auto host_params = Kokkos::create_mirror(params);
+  task.corpus(exec, corpus, Stream::holdout, 0, true, kGroup, a.held_out.texts);
+  label_pairs(exec, a.held_out, seeds, 0, 0.0f);
+  const auto host_params = Kokkos::create_mirror(a.params);
   for (int r = 0; r < R; ++r) host_params(r) = PartitionParams{};
-  Kokkos::deep_copy(params, host_params);
-  pair_scores<float>(exec, layout.net, weights, scoring, c.symmetrize, params, held_out.token,
-                     held_out.length, score, calls, status);
-  exec.fence("motley::pairs::held_out");
+  Kokkos::deep_copy(a.params, host_params);
+  pair_scores<float>(exec, layout.net, weights, a.scoring, c.symmetrize, a.params, a.held_out.token,
+                     a.held_out.length, a.score, a.calls, a.status);
+  require_finite_pass(exec, a.status, "pair classifier on held-out pairs", seeds, c.steps);
   quality.clear();
   std::vector<std::vector<float>> out;
   const auto host = Kokkos::create_mirror_view(weights.encoder.params);
   Kokkos::deep_copy(host, weights.encoder.params);
   double lowest = 1.0;
   for (int r = 0; r < R; ++r) {
-    quality.push_back(held_out_quality(held_out, score, r,
+    quality.push_back(held_out_quality(a.held_out, a.score, r,
                                        configs[static_cast<std::size_t>(r)].partition.threshold));
     lowest = std::min(lowest, quality.back().f1);
     out.emplace_back(&host(r, 0), &host(r, 0) + layout.net.size);

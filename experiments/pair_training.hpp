@@ -16,4 +16,7 @@ std::vector<std::vector<float>> train_pair_classifiers(const std::vector<RunConf
                                                        std::vector<PairQuality>& quality,
                                                        const Message& say);
 
+/// Makes the arrays of that training and frees them, for a tally (experiments/memory_plan.hpp).
+void allocate_pair_training(const std::vector<RunConfig>& configs, const Task& task);
+
 }  // namespace motley

@@ -52,15 +52,17 @@ void Progress::clear_line() {
   line_open_ = false;
 }
 
-void Progress::begin(const std::string& what, std::int64_t first_step) {
+void Progress::begin(const std::string& what, std::int64_t first_step, std::size_t memory) {
   first_step_ = first_step;
   start_ = last_ = Clock::now();
   if (mode_ == ProgressMode::json)
-    std::printf(
-        "%s\n",
-        nlohmann::json{{"event", "start"}, {"schema", 1}, {"what", what}, {"step", first_step}}
-            .dump()
-            .c_str());
+    std::printf("%s\n", nlohmann::json{{"event", "start"},
+                                       {"schema", 1},
+                                       {"what", what},
+                                       {"step", first_step},
+                                       {"memory_bytes", memory}}
+                            .dump()
+                            .c_str());
   else
     say(what);
 }

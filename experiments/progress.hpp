@@ -30,7 +30,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void begin(const std::string& what, std::int64_t first_step);
+  /// \param memory  planned bytes of the process
+  void begin(const std::string& what, std::int64_t first_step, std::size_t memory);
   void note(const ProgressNote& note);
   /// A line of its own, e.g. an evaluation.
   void say(const std::string& line);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/base/error.hpp"
+#include "experiments/numeric_fault.hpp"
 #include "experiments/options.hpp"
 
 namespace motley {
@@ -51,14 +52,25 @@ void Replay::start_at(const StartPoint* point) {
 }
 
 const StepRecord& Replay::regenerate(std::int64_t step) {
-  MOTLEY_REQUIRE(step >= 0 && step < reader_.committed(), ErrorKind::config, file_, ": step ", step,
-                 " is not in the file; allowed: [0, ", reader_.committed() - 1, "]");
+  // A step that met a fault is not in the log, but there is a dump of it.
+  const fs::path folder = fs::path(file_).parent_path();
+  const bool faulty = step == reader_.committed() && fs::exists(folder / fault_dump_name(step));
+  MOTLEY_REQUIRE(step >= 0 && (step < reader_.committed() || faulty), ErrorKind::config, file_,
+                 ": step ", step, " is not in the file; allowed: [0, ", reader_.committed() - 1,
+                 "]");
   if (next_ == step + 1) return record_;
   const bool back = next_ < 0 || next_ > step;
   const auto nearest = checkpoint_in(back ? 1 : next_ + 1, step);
   if (back || nearest) start_at(nearest ? &*nearest : nullptr);
   for (; next_ <= step; ++next_) {
-    training_step(exec_, state_, static_cast<std::uint32_t>(next_), record_);
+    try {
+      training_step(exec_, state_, static_cast<std::uint32_t>(next_), record_);
+    } catch (const NumericFault& fault) {
+      next_ = -1;
+      throw NumericFault(
+          fault, concat(file_, ": made again from ", started_from_, ", ", fault.what(), ", ",
+                        what_is_wrong(state_, fault.found.front())));
+    }
     double& total = record_.metrics(0, static_cast<int>(Metric::tokens_total));
     tokens_ += total;
     total = tokens_;
@@ -68,6 +80,9 @@ const StepRecord& Replay::regenerate(std::int64_t step) {
                       logged_hash_[at] == record_.metrics(0, static_cast<int>(Metric::params_hash));
     if (!same && (!parted_ || next_ < *parted_)) parted_ = next_;
   }
+  MOTLEY_REQUIRE(!faulty, ErrorKind::input, file_, ": made again from ", started_from_, ", step ",
+                 step, " meets no fault, but ", (folder / fault_dump_name(step)).string(),
+                 " holds one: it was injected, or another build or a fault of the machine made it");
   return record_;
 }
 

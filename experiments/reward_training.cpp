@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "experiments/fault_injection.hpp"
 #include "experiments/interrupt.hpp"
+#include "experiments/numeric_fault.hpp"
 #include "models/adamw.hpp"
 #include "models/reward_model.hpp"
 
@@ -75,6 +77,39 @@ double pearson(const std::vector<double>& x, const std::vector<double>& y) {
   return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0.0;
 }
 
+/// Everything the training works on.
+struct RewardTraining {
+  RewardTraining(const RewardModelConfig& c, const Task& task, int R)
+      : texts_length(task.max_prompt() + task.max_completion()),
+        layout(make_reward_net_layout(c, task.vocabulary().size(), texts_length)),
+        weights(make_reward_weights<float>(R, layout.net)),
+        texts(make_texts(task, R, 2 * c.pairs)),
+        label("motley::reward_data::label", R, c.pairs),
+        adam(make_adam_state<float>("reward_adam", R, layout.net.size)),
+        optim("motley::reward_data::optim", R),
+        lr("motley::reward_data::lr", R),
+        loss("motley::reward_data::loss", R),
+        norm("motley::reward_data::norm", R),
+        active("motley::reward_data::active", R),
+        status("motley::reward_data::status", R),
+        gradient("motley::reward_data::gradient", R, layout.net.size),
+        workspace(make_reward_model_workspace<float>(layout.net, R, 2 * std::min(c.batch, c.pairs),
+                                                     texts_length, true)) {}
+
+  int texts_length;
+  RewardNetLayout layout;
+  Weights<float> weights;
+  CorpusBatch texts;
+  View2<float> label;
+  AdamState<float> adam;
+  View1<OptimConfig> optim;
+  View1<double> lr, loss, norm;
+  View1<int> active;
+  View1<StatusWord> status;
+  View2<float> gradient;
+  RewardModelWorkspace<float> workspace;
+};
+
 class RewardTrainer {
  public:
   RewardTrainer(const std::vector<RunConfig>& configs, const Task& task,
@@ -84,54 +119,45 @@ class RewardTrainer {
         seeds_(seeds),
         c_(configs.front().reward_model),
         R_(static_cast<int>(configs.size())),
-        S_(task.max_prompt() + task.max_completion()) {
-    layout_ = make_reward_net_layout(c_, task.vocabulary().size(), S_);
-    weights_ = make_reward_weights<float>(R_, layout_.net);
-    init_reward_weights<float>(exec_, layout_, seeds, weights_);
-    pack_weights(exec_, layout_.net.encoder, weights_);
-    texts_ = make_texts(task, R_, 2 * c_.pairs);
+        a_(c_, task, R_) {
+    init_reward_weights<float>(exec_, a_.layout, seeds, a_.weights);
+    pack_weights(exec_, a_.layout.net.encoder, a_.weights);
     task.corpus(exec_, corpus_table(configs, task.preference_corpus()), Stream::reward_data,
-                kTraining, false, 2, texts_);
-    label_ = View2<float>("motley::reward_data::label", R_, c_.pairs);
-    label_preferences(exec_, texts_.utility, seeds, c_.noise, label_);
+                kTraining, false, 2, a_.texts);
+    label_preferences(exec_, a_.texts.utility, seeds, c_.noise, a_.label);
   }
 
   void train(std::vector<BaseReport>& reports) {
-    const AdamState<float> adam = make_adam_state<float>("reward_adam", R_, layout_.net.size);
-    const View1<OptimConfig> optim("motley::reward_data::optim", R_);
-    const View1<double> lr("motley::reward_data::lr", R_), loss("motley::reward_data::loss", R_),
-        norm("motley::reward_data::norm", R_);
-    const View1<int> active("motley::reward_data::active", R_);
-    const View1<StatusWord> status("motley::reward_data::status", R_);
-    const View2<float> gradient("motley::reward_data::gradient", R_, layout_.net.size);
-    Kokkos::deep_copy(active, 1);
-    Kokkos::deep_copy(status, kStatusClear);
-    const auto host_optim = Kokkos::create_mirror(optim);
+    Kokkos::deep_copy(a_.active, 1);
+    Kokkos::deep_copy(a_.status, kStatusClear);
+    const auto host_optim = Kokkos::create_mirror(a_.optim);
     for (int r = 0; r < R_; ++r) host_optim(r) = OptimConfig{};
-    Kokkos::deep_copy(optim, host_optim);
+    Kokkos::deep_copy(a_.optim, host_optim);
     const int pairs = std::min(c_.batch, c_.pairs);
-    const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, 2 * pairs, S_, true);
     for (int step = 0; step < c_.steps; ++step) {
       leave_if_stopped("training the reward model");
       const double progress = double(step) / c_.steps;
-      Kokkos::deep_copy(exec_, lr,
+      Kokkos::deep_copy(exec_, a_.lr,
                         c_.lr * std::min(1.0, (step + 1.0) / 20) * 0.5 *
                             (1.1 + 0.9 * std::cos(3.14159265358979 * progress)));
       const auto first = static_cast<int>(std::int64_t{step} * pairs % c_.pairs);
-      preference_gradient<float>(exec_, layout_.net, weights_, workspace,
-                                 {texts_.token, texts_.length}, label_, first, pairs, gradient,
-                                 loss);
-      adamw_step<float>(exec_, optim, lr, active, gradient, adam, weights_.params, norm, status);
-      pack_weights(exec_, layout_.net.encoder, weights_);
+      preference_gradient<float>(exec_, a_.layout.net, a_.weights, a_.workspace,
+                                 {a_.texts.token, a_.texts.length}, a_.label, first, pairs,
+                                 a_.gradient, a_.loss);
+      inject_gradient(exec_, FaultTarget::pretrain_reward, step, a_.gradient);
+      adamw_step<float>(exec_, a_.optim, a_.lr, a_.active, a_.gradient, a_.adam, a_.weights.params,
+                        a_.norm, a_.status);
+      require_finite_pass(exec_, a_.status, "reward model", seeds_, step);
+      pack_weights(exec_, a_.layout.net.encoder, a_.weights);
     }
     exec_.fence("motley::reward_data::train");
-    const auto host = Kokkos::create_mirror_view(loss);
-    Kokkos::deep_copy(host, loss);
+    const auto host = Kokkos::create_mirror_view(a_.loss);
+    Kokkos::deep_copy(host, a_.loss);
     for (int r = 0; r < R_; ++r) reports[static_cast<std::size_t>(r)].reward_loss = host(r);
   }
 
   void measure(std::vector<BaseReport>& reports) {
-    const auto own = scores(texts_);
+    const auto own = scores(a_.texts);
     const CorpusBatch pairs = draw(task_.preference_corpus(), kHeldOutPairs, 2);
     const auto pair_score = scores(pairs);
     const CorpusBatch uniform = draw(task_.uniform_corpus(), kUniformTexts, 1);
@@ -168,10 +194,10 @@ class RewardTrainer {
   }
 
   std::vector<std::vector<float>> parameters() const {
-    const auto host = Kokkos::create_mirror_view(weights_.params);
-    Kokkos::deep_copy(host, weights_.params);
+    const auto host = Kokkos::create_mirror_view(a_.weights.params);
+    Kokkos::deep_copy(host, a_.weights.params);
     std::vector<std::vector<float>> out;
-    for (int r = 0; r < R_; ++r) out.emplace_back(&host(r, 0), &host(r, 0) + layout_.net.size);
+    for (int r = 0; r < R_; ++r) out.emplace_back(&host(r, 0), &host(r, 0) + a_.layout.net.size);
     return out;
   }
 
@@ -185,9 +211,10 @@ class RewardTrainer {
 
   HostView2<float> scores(const CorpusBatch& batch) {
     const int N = static_cast<int>(batch.token.extent(1));
-    const auto workspace = make_reward_model_workspace<float>(layout_.net, R_, N, S_, false);
+    const auto workspace =
+        make_reward_model_workspace<float>(a_.layout.net, R_, N, a_.texts_length, false);
     const View2<float> score("motley::reward_data::score", R_, N);
-    reward_scores<float>(exec_, layout_.net, weights_, workspace, {batch.token, batch.length},
+    reward_scores<float>(exec_, a_.layout.net, a_.weights, workspace, {batch.token, batch.length},
                          score);
     exec_.fence("motley::reward_data::scores");
     const HostView2<float> host("motley::reward_data::host_score", R_, N);
@@ -200,14 +227,22 @@ class RewardTrainer {
   const Task& task_;
   View1<std::uint64_t> seeds_;
   const RewardModelConfig& c_;
-  int R_, S_;
-  RewardNetLayout layout_;
-  Weights<float> weights_;
-  CorpusBatch texts_;
-  View2<float> label_;
+  int R_;
+  RewardTraining a_;
 };
 
 }  // namespace
+
+void allocate_reward_training(const std::vector<RunConfig>& configs, const Task& task) {
+  const int R = static_cast<int>(configs.size());
+  const RewardTraining arrays(configs.front().reward_model, task, R);
+  // While it is measured: held-out texts of both kinds, and the largest batch of scores.
+  const int most = std::max(kMeasured, 2 * configs.front().reward_model.pairs);
+  const CorpusBatch pairs = make_texts(task, R, kMeasured),
+                    uniform = make_texts(task, R, kMeasured);
+  const auto workspace =
+      make_reward_model_workspace<float>(arrays.layout.net, R, most, arrays.texts_length, false);
+}
 
 std::vector<std::vector<float>> train_reward_models(const std::vector<RunConfig>& configs,
                                                     const Task& task,

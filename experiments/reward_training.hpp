@@ -16,4 +16,7 @@ std::vector<std::vector<float>> train_reward_models(const std::vector<RunConfig>
                                                     std::vector<BaseReport>& reports,
                                                     const Message& say);
 
+/// Makes the arrays of that training and frees them, for a tally (experiments/memory_plan.hpp).
+void allocate_reward_training(const std::vector<RunConfig>& configs, const Task& task);
+
 }  // namespace motley

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/error.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/machine.hpp"
 #include "experiments/options.hpp"
 #include "experiments/trainer.hpp"
@@ -17,6 +18,9 @@ namespace motley {
 FolderState inspect_folder(const std::filesystem::path& folder) {
   FolderState state;
   if (!std::filesystem::exists(folder / "run.h5")) return state;
+  if (!guarded())
+    read_in_child(folder / "run.h5",
+                  [&] { return std::string(name_of(RunReader(folder / "run.h5").status())); });
   const RunReader reader(folder / "run.h5");
   if (reader.status() == RunStatus::complete) {
     state.kind = FolderState::Kind::complete;

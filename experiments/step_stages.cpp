@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "core/finite.hpp"
 #include "core/history.hpp"
+#include "experiments/fault_injection.hpp"
 
 namespace motley {
 
 void begin_step(const Exec& exec, TrainingState& s, std::uint32_t step) {
   Kokkos::deep_copy(exec, s.status, kStatusClear);
+  Kokkos::deep_copy(exec, s.first_fault, kStatusClear);
+  inject(exec, FaultTarget::weights, step, s);
   if (s.any_schedule)
     set_temperature(exec, s.replicas.temperature, step, s.replicas.sampling, s.replicas.loss);
 }
@@ -26,6 +30,7 @@ void stage_sample_prompts(const Exec& exec, TrainingState& s, const Generation& 
 void stage_rollout(const Exec& exec, TrainingState& s, const Generation& g) {
   RolloutBuffer& x = s.buffer;
   RolloutKey key{s.replicas.sampling, s.replicas.seed, Stream::sample, g.step};
+  if (g.attempt == 0) key.fault = logit_fault(g.step);
   if (g.attempt > 0) {
     key.stream = Stream::resample_token;
     key.attempt = static_cast<std::uint32_t>(g.attempt);
@@ -36,28 +41,49 @@ void stage_rollout(const Exec& exec, TrainingState& s, const Generation& g) {
           ConstView2<int>(), rollout_output(x), s.status);
 }
 
-void stage_score_tokens(const Exec& exec, TrainingState& s, const Generation& g) {
-  ScoreExtras extras{s.token_plan.top, s.replicas.partition, {}};
-  if (s.any_policy_embedding) extras.embedding = s.cluster_workspace.embedding;
-  score_tokens(exec, s.policy.net, s.weights, s.policy_workspace, s.replicas.loss, s.buffer,
-               g.attempt == 0 ? s.replicas.active : s.filter.pending, s.buffer.old_log_prob,
-               extras);
+bool scores_anew(const TrainingState& s, std::uint32_t step) {
+#ifndef NDEBUG
+  (void)s, (void)step;
+  return true;
+#else
+  const auto every = static_cast<std::uint32_t>(s.agreement_every);
+  return s.any_noise || s.any_policy_embedding || s.token_plan.top.span() > 0 ||
+         step % kAgreementSteps == 0 || (every > 0 && (step + 1) % every == 0);
+#endif
 }
 
-void stage_score(const Exec& exec, TrainingState& s) {
+void stage_score_tokens(const Exec& exec, TrainingState& s, const Generation& g) {
+  if (!scores_anew(s, g.step)) {
+    Kokkos::deep_copy(exec, s.buffer.old_log_prob, s.buffer.sampler_log_prob);
+  } else {
+    ScoreExtras extras{s.token_plan.top, s.replicas.partition, {}};
+    if (s.any_policy_embedding) extras.embedding = s.cluster_workspace.embedding;
+    score_tokens(exec, s.policy.net, s.weights, s.policy_workspace, s.replicas.loss, s.buffer,
+                 g.attempt == 0 ? s.replicas.active : s.filter.pending, s.buffer.old_log_prob,
+                 extras);
+  }
+  if (g.attempt > 0) return;
+  inject(exec, FaultTarget::mismatch, g.step, s);
+  inject(exec, FaultTarget::log_prob, g.step, s);
+}
+
+void stage_score(const Exec& exec, TrainingState& s, std::uint32_t step) {
   RolloutBuffer& x = s.buffer;
   s.task->score(exec, x.prompt_id, x.token, x.length, x.finish, x.quality_true, x.class_id);
   if (s.task->verifiable()) {
     Kokkos::deep_copy(exec, x.quality, x.quality_true);
+    inject(exec, FaultTarget::quality, step, s);
     return;
   }
   reward_texts(exec, x.prompt, x.prompt_length, x.token, x.length, s.reward_texts);
   reward_scores(exec, s.reward_model.net, s.reward_model_weights, s.reward_model_workspace,
                 s.reward_texts, s.reward_score);
+  inject(exec, FaultTarget::reward_model, step, s);
   reward_quality(exec, s.replicas.reward_model, s.reward_score, x.finish, x.quality, s.status);
+  inject(exec, FaultTarget::quality, step, s);
 }
 
-void stage_pair_scores(const Exec& exec, TrainingState& s) {
+void stage_pair_scores(const Exec& exec, TrainingState& s, std::uint32_t step) {
   RolloutBuffer& x = s.buffer;
   const ReplicaTable& table = s.replicas;
   rule_pair_scores(exec, table.partition, x.token, x.length, x.class_id, x.pair_score, x.num_calls);
@@ -76,8 +102,11 @@ void stage_pair_scores(const Exec& exec, TrainingState& s) {
     if (s.any_classifier && s.classifier.net.form == ClassifierForm::bi_encoder)
       text_embeddings(exec, s.classifier.net, s.classifier_weights, s.pair_workspace,
                       table.partition, x.token, x.length, w.embedding, s.status);
+    inject(exec, FaultTarget::embedding, step, s);
+    check_embeddings(exec, table.partition, w.embedding, s.status);
     embedding_pair_scores(exec, table.partition, w.embedding, x.pair_score, x.num_calls);
   }
+  inject(exec, FaultTarget::classifier, step, s);
 }
 
 void stage_partition(const Exec& exec, TrainingState& s, std::uint32_t step) {
@@ -104,10 +133,18 @@ void stage_shape_reward(const Exec& exec, TrainingState& s, std::uint32_t step) 
   if (s.any_signed_product)
     count_negative_products(exec, table.shaping, x.quality, s.negative_products);
   add_overlong_penalty<float>(exec, table.overlong, x.length, x.reward);
+  inject(exec, FaultTarget::reward, step, s);
+}
+
+void stage_check_rollout(const Exec& exec, TrainingState& s) {
+  check_rollout(exec, s.replicas.mismatch, s.buffer, s.status);
+  keep_first_fault(exec, s.status, s.first_fault);
 }
 
 bool draw_again(const Exec& exec, TrainingState& s, Generation& g) {
   if (!s.any_filter) return false;
+  // Groups drawn again would take the place of the faulty one.
+  if (any_fault(exec, s)) return false;
   if (g.attempt == 0) accept_groups(exec, s.filter);
   judge_groups(exec, s.replicas.filter, g.attempt, s.buffer.quality, s.buffer.reward,
                s.buffer.length, s.filter);
@@ -167,6 +204,9 @@ void stage_group_advantage(const Exec& exec, TrainingState& s, std::uint32_t ste
                          s.reward_workspace, x.group_mean, x.group_std, x.advantage,
                          x.answer_advantage);
   if (x.answer_start.span() > 0) s.task->answer_start(exec, x.token, x.length, x.answer_start);
+  inject(exec, FaultTarget::advantage, step, s);
+  check_advantage(exec, table.has_reference, x, s.status);
+  keep_first_fault(exec, s.status, s.first_fault);
 }
 
 void stage_entropy_control(const Exec& exec, TrainingState& s) {
@@ -195,19 +235,24 @@ void stage_token_plan(const Exec& exec, TrainingState& s, std::uint32_t step, in
                     s.token_plan);
 }
 
-void stage_policy_gradient(const Exec& exec, TrainingState& s, const Minibatch& minibatch) {
+void stage_policy_gradient(const Exec& exec, TrainingState& s, std::uint32_t step, int pass,
+                           const Minibatch& minibatch) {
   const RolloutBuffer& x = s.buffer;
   token_weights(exec, s.replicas.loss, x.length, x.used, s.shape.T, minibatch.b_first,
                 minibatch.b_last, s.token_weight, s.token_plan);
   policy_gradient<float>(exec, s.policy.net, s.weights, s.reference, s.policy_workspace,
                          s.replicas.loss, x, s.token_weight, minibatch, s.gradient, s.update_sums,
                          s.ratio_max, s.status, s.token_scale, s.token_plan);
+  if (pass + 1 < s.update.epochs * s.update.minibatches) return;
+  inject(exec, FaultTarget::gradient, step, s);
+  inject(exec, FaultTarget::moment, step, s);
 }
 
 void stage_adamw_step(const Exec& exec, TrainingState& s) {
   adamw_step(exec, s.replicas.optim, s.replicas.lr, s.replicas.active, s.gradient, s.adam,
              s.weights.params, s.grad_norm, s.status);
   pack_weights(exec, s.policy.net, s.weights);
+  keep_first_fault(exec, s.status, s.first_fault);
 }
 
 void stage_collect(const Exec& exec, TrainingState& s, std::uint32_t step, StepRecord& record) {

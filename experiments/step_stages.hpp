@@ -1,7 +1,7 @@
 #pragma once
 /// The stages of `training_step`, each the calls that make it on the arrays of a TrainingState.
 /// None allocates or prints; only `draw_again` waits for the device, and only where a replica
-/// filters its groups.
+/// filters its groups. Some end by `inject`, which does nothing unless a test asks for a fault.
 
 #include "experiments/training_step.hpp"
 
@@ -20,14 +20,17 @@ void begin_step(const Exec& exec, TrainingState& state, std::uint32_t step);
 
 void stage_sample_prompts(const Exec& exec, TrainingState& state, const Generation& generation);
 void stage_rollout(const Exec& exec, TrainingState& state, const Generation& generation);
-/// The trainer's log-probabilities of the new completions.
+/// The trainer's log-probabilities of the new completions: computed, or where nothing parts them
+/// taken over from the sampler (kAgreementSteps).
 void stage_score_tokens(const Exec& exec, TrainingState& state, const Generation& generation);
 /// Quality and classes: `quality_true` by the task, `quality` the same or, where the task is not
 /// verifiable, by the reward model.
-void stage_score(const Exec& exec, TrainingState& state);
-void stage_pair_scores(const Exec& exec, TrainingState& state);
+void stage_score(const Exec& exec, TrainingState& state, std::uint32_t step);
+void stage_pair_scores(const Exec& exec, TrainingState& state, std::uint32_t step);
 void stage_partition(const Exec& exec, TrainingState& state, std::uint32_t step);
 void stage_shape_reward(const Exec& exec, TrainingState& state, std::uint32_t step);
+/// Every number so far is finite, and sampler and trainer agree to the bit.
+void stage_check_rollout(const Exec& exec, TrainingState& state);
 /// Dynamic sampling: judges the groups; true where some are to be drawn again, with the next
 /// attempt in `generation`. The stages from `stage_sample_prompts` to here are pure: run again on
 /// the same completions they give the same bits.
@@ -46,7 +49,8 @@ Minibatch minibatch_of(const TrainingState& state, int pass);
 /// What a loss needs to know of the whole minibatch before a token's gradient.
 void stage_token_plan(const Exec& exec, TrainingState& state, std::uint32_t step, int pass,
                       const Minibatch& minibatch);
-void stage_policy_gradient(const Exec& exec, TrainingState& state, const Minibatch& minibatch);
+void stage_policy_gradient(const Exec& exec, TrainingState& state, std::uint32_t step, int pass,
+                           const Minibatch& minibatch);
 void stage_adamw_step(const Exec& exec, TrainingState& state);
 void stage_collect(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
 

@@ -10,7 +10,9 @@
 
 #include "core/base/error.hpp"
 #include "experiments/disk_plan.hpp"
-#include "experiments/machine.hpp"
+#include "experiments/guard.hpp"
+#include "experiments/memory_limit.hpp"
+#include "experiments/memory_plan.hpp"
 #include "experiments/sweep_axis.hpp"
 #include "experiments/training_step.hpp"
 #include "io/lock.hpp"
@@ -67,28 +69,14 @@ std::vector<std::size_t> listed_cells(const std::string& flag, const std::string
   return {out.begin(), out.end()};
 }
 
-/// Bytes that one replica of this shape takes, by trying; arms that need a reference policy or a
-/// classifier make all of their pack carry one.
-std::size_t bytes_per_replica(const std::vector<const RunConfig*>& arms, std::size_t memory) {
-  const auto bytes_of = [](const std::vector<RunConfig>& configs) {
-    std::vector<std::uint64_t> seeds;
-    for (const RunConfig& config : configs) seeds.push_back(config.base_seed());
-    const auto task = make_task(configs.front().task, seeds);
-    return training_bytes(make_training_state(configs, *task)) / configs.size();
-  };
-  std::size_t bytes = bytes_of({*arms.front()});
+/// Runs of these arms that fit into a process' share of the memory. Arms that need a reference
+/// policy or a classifier make all of their pack carry one, so they are planned together.
+std::size_t most_replicas(const std::vector<const RunConfig*>& arms, std::size_t processes) {
+  const std::size_t memory = free_memory().bytes / std::max<std::size_t>(1, processes);
+  if (memory == 0) return 64;
   std::vector<RunConfig> all;
   for (const RunConfig* arm : arms) all.push_back(*arm);
-  if (all.size() > 1 && (memory == 0 || bytes * all.size() < memory / 4))
-    return std::max(bytes, bytes_of(all));
-  for (const RunConfig& arm : all) bytes = std::max(bytes, bytes_of({arm}));
-  return bytes;
-}
-
-std::size_t most_replicas(const std::vector<const RunConfig*>& arms, std::size_t processes) {
-  const std::size_t memory = available_memory() / std::max<std::size_t>(1, processes);
-  if (memory == 0) return 64;
-  const std::size_t bytes = std::max<std::size_t>(1, bytes_per_replica(arms, memory));
+  const std::size_t bytes = std::max<std::size_t>(1, plan_memory(all).per_run());
   return std::max<std::size_t>(1, memory / 2 / bytes);
 }
 
@@ -216,8 +204,10 @@ SweepPlan plan_sweep(const SweepConfig& sweep, const fs::path& folder,
 CellState cell_state(const fs::path& folder) {
   if (!fs::exists(folder / "run.h5")) return CellState::to_do;
   try {
-    const RunStatus status = RunReader(folder / "run.h5").status();
-    if (status == RunStatus::complete) return CellState::complete;
+    const auto look = [&] { return std::string(name_of(RunReader(folder / "run.h5").status())); };
+    // A sweep that runs is no child of a guard, and must outlive every cell's file.
+    const std::string status = guarded() ? look() : read_in_child(folder / "run.h5", look);
+    if (status == name_of(RunStatus::complete)) return CellState::complete;
   } catch (const Error&) {
     return writer_of(folder).empty() ? CellState::unreadable : CellState::running;
   }

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/error.hpp"
+#include "experiments/numeric_fault.hpp"
 
 extern char** environ;
 
@@ -88,10 +90,34 @@ int code_of(int status) {
 
 }  // namespace
 
+namespace {
+
+/// The runs of a pack without those that met a fault, from where they are.
+SweepPack without_faulty(const SweepConfig& sweep, const SweepPack& pack,
+                         const std::filesystem::path& folder, const NumericFault& fault) {
+  SweepPack rest;
+  for (std::size_t i = 0; i < pack.cells.size(); ++i)
+    if (!fault.has(i)) rest.cells.push_back(pack.cells[i]);
+  if (rest.cells.empty()) return rest;
+  const FolderState state = inspect_folder(folder / sweep.cells[rest.cells.front()].folder);
+  rest.start = state.step;
+  rest.resume = state.kind == FolderState::Kind::resumable;
+  return rest;
+}
+
+}  // namespace
+
 int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOptions& options) {
   const Clock::time_point begin = Clock::now();
   int failure = 0;
-  for (const SweepPack& pack : plan.packs) {
+  std::deque<SweepPack> open(plan.packs.begin(), plan.packs.end());
+  const auto note = [&](const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    if (failure == 0) failure = exit_code(error.kind());
+  };
+  while (!open.empty()) {
+    const SweepPack pack = open.front();
+    open.pop_front();
     std::vector<RunRequest> runs;
     for (const std::size_t i : pack.cells)
       runs.push_back({sweep.cells[i].config, options.folder / sweep.cells[i].folder});
@@ -104,11 +130,15 @@ int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOpt
                      static_cast<long long>(outcomes.front().step));
         return kStopped;
       }
+    } catch (const NumericFault& fault) {
+      // A run that fails must not keep the others of its pack from their end.
+      note(fault);
+      SweepPack rest = without_faulty(sweep, pack, options.folder, fault);
+      if (!rest.cells.empty()) open.push_front(std::move(rest));
     } catch (const Error& error) {
       // A full disk fails every pack; the rest is worth trying.
       if (error.kind() == ErrorKind::io || plan.packs.size() == 1) throw;
-      std::fprintf(stderr, "%s\n", error.what());
-      if (failure == 0) failure = exit_code(error.kind());
+      note(error);
     }
   }
   return failure;

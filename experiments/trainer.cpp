@@ -4,7 +4,11 @@
 
 #include "core/base/error.hpp"
 #include "experiments/evaluate.hpp"
+#include "experiments/fault_injection.hpp"
+#include "experiments/guard.hpp"
 #include "experiments/machine.hpp"
+#include "experiments/memory_plan.hpp"
+#include "experiments/numeric_fault.hpp"
 #include "experiments/saved_state.hpp"
 #include "experiments/training_step.hpp"
 #include "io/fault.hpp"
@@ -53,6 +57,9 @@ class Batch {
         stop_(options.max_seconds),
         progress_(options.progress),
         start_(start) {
+    const MemoryPlan plan = plan_memory(configs_);
+    require_memory(plan);
+    memory_ = plan.peak();
     for (const RunRequest& run : runs) {
       std::error_code failed;
       std::filesystem::create_directories(run.folder, failed);
@@ -79,12 +86,13 @@ class Batch {
   std::vector<RunOutcome> run() {
     const RunConfig& first = runs_.front().config;
     const std::int64_t steps = first.run.steps;
+    if (start_ > 0) checkpointed_ = start_;
     const Clock::time_point begin = Clock::now();
     last_checkpoint_ = begin;
     progress_.begin(concat(runs_.size(), runs_.size() == 1 ? " run: " : " runs packed: ",
                            runs_.front().folder.string(), runs_.size() > 1 ? " ..." : "",
                            ", steps ", start_, " to ", steps),
-                    start_);
+                    start_, memory_);
     warn_of_pairs();
     RunStatus status = RunStatus::complete;
     std::int64_t step = start_;
@@ -97,8 +105,7 @@ class Batch {
         train_one(writer, step);
         ++step;
         const bool last = step == steps;
-        if (last || (first.eval.every_steps > 0 && step % first.eval.every_steps == 0))
-          evaluate(writer, step);
+        if (evaluation_due(step)) evaluate(writer, step);
         bool stop = false;
         for (const RunRequest& run : runs_) stop = stop_.should_stop(run.folder) || stop;
         if (last || stop || checkpoint_due(step)) checkpoint(writer, step);
@@ -143,12 +150,15 @@ class Batch {
       const auto path = runs_[r].folder / "run.h5";
       RunHeader header = make_run_header(runs_[r].config, *task_, static_cast<int>(r), bases_[r]);
       header.provenance.push_back({"replicas", static_cast<std::int64_t>(runs_.size())});
+      if (fault_injection()) header.provenance.push_back({"injected", fault_injection()->text});
       if (resume && std::filesystem::exists(path)) {
-        const std::vector<std::byte> none;
-        files_.push_back(RunFile::open_for_resume(path, header, start_ > 0 ? rows_[r] : none));
+        const std::vector<std::byte> none, &rows = start_ > 0 ? rows_[r] : none;
+        rehearse(path, header, rows);
+        files_.push_back(RunFile::open_for_resume(path, header, rows));
       } else {
         std::error_code ignored;
         std::filesystem::remove_all(runs_[r].folder / "checkpoints", ignored);
+        remove_fault_dumps(runs_[r].folder);
         replace_file(runs_[r].folder / "config.ini",
                      std::as_bytes(std::span(header.ini.data(), header.ini.size())));
         reach_fault_point(FaultPoint::config_written);
@@ -157,11 +167,33 @@ class Batch {
     }
   }
 
+  /// HDF5 may not survive a damaged file: a child tries first.
+  static void rehearse(const std::filesystem::path& path, const RunHeader& header,
+                       const std::vector<std::byte>& rows) {
+    struct Trial {
+      std::filesystem::path path;
+      ~Trial() {
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);
+      }
+    };
+    const Trial trial{path.string() + ".trial"};
+    read_in_child(path, [&] {
+      RunFile::rehearse_resume(path, header, trial.path, rows);
+      return std::string();
+    });
+  }
+
   void train_one(LogWriter& writer, std::int64_t step) {
     const Clock::time_point begin = Clock::now();
     StepRecord& record = writer.acquire();
     const double waited = seconds_since(begin);
-    training_step(exec_, state_, static_cast<std::uint32_t>(step), record);
+    try {
+      training_step(exec_, state_, static_cast<std::uint32_t>(step), record);
+    } catch (const NumericFault& fault) {
+      writer.drain();
+      end_by_fault(fault, record);
+    }
     reach_fault_point(FaultPoint::after_step);
     warn_of_negative_products(step);
     double step_tokens = 0;
@@ -175,10 +207,8 @@ class Batch {
       const auto metric = [&](Metric which) -> double& {
         return record.metrics(r, static_cast<int>(which));
       };
-      // The step says what it has sampled itself; the file says what the run has.
-      tokens_[r] += metric(Metric::tokens_total);
       step_tokens += metric(Metric::tokens_total);
-      metric(Metric::tokens_total) = tokens_[r];
+      count_tokens(record, r);
       note.quality += share * metric(Metric::quality);
       note.diversity += share * metric(Metric::diversity);
       note.entropy += share * metric(Metric::entropy);
@@ -190,6 +220,63 @@ class Batch {
     record.timing.tokens_per_s = step_tokens / std::max(1e-9, record.timing.total_s);
     writer.submit();
     progress_.note(note);
+  }
+
+  /// The step says what it has sampled itself; the file says what the run has.
+  void count_tokens(StepRecord& record, std::size_t r) {
+    double& metric = record.metrics(r, static_cast<int>(Metric::tokens_total));
+    tokens_[r] += metric;
+    metric = tokens_[r];
+  }
+
+  /// Ends the batch after a step in which some replicas met a fault. Their files end before that
+  /// step, beside a dump of it; the others have made the step, and are saved with it unless an
+  /// evaluation falls due, whose rows a checkpoint must have behind it: they go on from their last
+  /// one.
+  [[noreturn]] void end_by_fault(const NumericFault& fault, StepRecord& record) {
+    const std::int64_t next = fault.step + 1;
+    std::string line, dumps, trouble;
+    std::size_t others = 0;
+    for (std::size_t r = 0; r < runs_.size(); ++r) {
+      try {
+        if (!fault.has(r) && !evaluation_due(next)) {
+          count_tokens(record, r);
+          files_[r].append_step(record, static_cast<int>(r));
+        }
+        if (!fault.has(r)) ++others;
+      } catch (const Error& error) {
+        trouble += concat("; ", error.what());
+      }
+    }
+    const SavedState saved(state_);
+    for (std::size_t r = 0; r < runs_.size(); ++r) {
+      try {
+        if (!fault.has(r) && !evaluation_due(next)) checkpoint_run(saved, r, next);
+        files_[r].close(fault.has(r) ? RunStatus::failed : RunStatus::interrupted);
+      } catch (const Error& error) {
+        trouble += concat("; ", error.what());
+      }
+    }
+    for (const ReplicaFault& f : fault.found) {
+      const RunRequest& run = runs_[f.replica];
+      const FaultDump dump{run.folder, run.config, runs_.size(), fault.step, f, checkpointed_};
+      if (line.empty())
+        line = concat(run.folder.string(), ": step ", fault.step, ", replica ", f.replica, ", ",
+                      describe_status(f.word), ": ", what_is_wrong(state_, f));
+      else
+        line += concat("; ", run.folder.string(), ", replica ", f.replica, ", ",
+                       describe_status(f.word));
+      try {
+        dumps += concat(dumps.empty() ? "; read " : ", ",
+                        write_fault_dump(dump, state_, record).string());
+      } catch (const Error& error) {
+        trouble += concat("; ", error.what());
+      }
+    }
+    if (others > 0)
+      dumps += concat("; the ", others, " other run", others > 1 ? "s" : "",
+                      " of the batch can be resumed");
+    throw NumericFault(fault, line + dumps + trouble);
   }
 
   /// Says once per run what a negative quality does under a product.
@@ -222,9 +309,21 @@ class Batch {
 
   void evaluate(LogWriter& writer, std::int64_t step) {
     writer.drain();
-    const std::vector<EvalRecord> records = evaluator_->evaluate(exec_, state_.weights, step);
+    std::vector<EvalRecord> records;
+    try {
+      records = evaluator_->evaluate(exec_, state_.weights, step);
+    } catch (const NumericFault& fault) {
+      throw NumericFault(fault, concat(runs_[fault.found.front().replica].folder.string(),
+                                       ": evaluation at ", fault.what()));
+    }
     reach_fault_point(FaultPoint::after_evaluation);
     for (std::size_t r = 0; r < runs_.size(); ++r) files_[r].append_eval(records[r]);
+  }
+
+  bool evaluation_due(std::int64_t step) const {
+    const RunConfig& first = runs_.front().config;
+    const int every = first.eval.every_steps;
+    return step == first.run.steps || (every > 0 && step % every == 0);
   }
 
   bool checkpoint_due(std::int64_t step) const {
@@ -236,17 +335,19 @@ class Batch {
   void checkpoint(LogWriter& writer, std::int64_t step) {
     writer.drain();
     const SavedState saved(state_);
-    for (std::size_t r = 0; r < runs_.size(); ++r) {
-      files_[r].commit();
-      Checkpoint c = saved.checkpoint(configs_[r], r, step);
-      c.meta["tokens_total"] = concat(static_cast<std::int64_t>(tokens_[r]));
-      c.tensors.push_back(Tensor::from_bytes("run.rows", files_[r].buffered_rows()));
-      const SavedCheckpoint file =
-          save_checkpoint(runs_[r].folder / "checkpoints", c, runs_[r].config.checkpoint.keep);
-      files_[r].append_checkpoint(step, file.sha256, file.file);
-    }
+    for (std::size_t r = 0; r < runs_.size(); ++r) checkpoint_run(saved, r, step);
     last_checkpoint_ = Clock::now();
     checkpointed_ = step;
+  }
+
+  void checkpoint_run(const SavedState& saved, std::size_t r, std::int64_t step) {
+    files_[r].commit();
+    Checkpoint c = saved.checkpoint(configs_[r], r, step);
+    c.meta["tokens_total"] = concat(static_cast<std::int64_t>(tokens_[r]));
+    c.tensors.push_back(Tensor::from_bytes("run.rows", files_[r].buffered_rows()));
+    const SavedCheckpoint file =
+        save_checkpoint(runs_[r].folder / "checkpoints", c, runs_[r].config.checkpoint.keep);
+    files_[r].append_checkpoint(step, file.sha256, file.file);
   }
 
   const std::vector<RunRequest>& runs_;
@@ -255,6 +356,7 @@ class Batch {
   StopRule stop_;
   Progress progress_;
   std::int64_t start_;
+  std::size_t memory_ = 0;  ///< planned bytes
   Exec exec_;
   std::vector<RunLock> locks_;
   std::vector<BasePolicy> bases_;

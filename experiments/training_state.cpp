@@ -147,6 +147,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
              task.vocabulary().size()};
   s.replicas = make_replica_table(configs);
   s.update = first.update;
+  s.agreement_every = first.checkpoint.every_steps;
   s.symmetrize = first.classifier.symmetrize;
   bool exact_kl = false, logdet = false, answers = false;
   int top_k = 0;
@@ -157,6 +158,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
     s.any_reset = s.any_reset || moves_reference(c.loss);
     s.any_schedule = s.any_schedule || c.rollout.temperature_schedule != "constant";
     s.any_filter = s.any_filter || c.filter_groups.metric != FilterMetric::none;
+    s.any_noise = s.any_noise || c.mismatch.noise_std > 0;
     s.any_correction = s.any_correction || c.mismatch.correction != MismatchCorrection::none;
     logdet = logdet || c.diversity.shaping == Shaping::logdet;
     s.any_signed_product = s.any_signed_product || (is_product(c.diversity.shaping) &&
@@ -223,69 +225,18 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
       View3<double>("motley::step::generation_terms", R, s.shape.B, kGenerationTerms);
   s.metrics = View2<double>("motley::step::metrics", R, kMetrics);
   s.status = View1<StatusWord>("motley::step::status", R);
+  s.first_fault = View1<StatusWord>("motley::step::first_fault", R);
+  s.fault_on_host = HostView1<StatusWord>("motley::step::fault_on_host", R);
   s.diagnostics = make_diagnostics(configs, s);
   return s;
 }
 
-std::size_t training_bytes(const TrainingState& s) {
-  std::size_t bytes = 0;
-  const auto add = [&](const auto& view) {
-    bytes += view.span() * sizeof(typename std::decay_t<decltype(view)>::value_type);
-  };
-  for (const auto* w : {&s.weights, &s.reference}) {
-    add(w->params);
-    add(w->packed);
-    add(w->rope);
-  }
-  add(s.adam.m);
-  add(s.adam.v);
-  add(s.gradient);
-  add(s.token_scale);
-  add(s.reward_workspace.group);
-  add(s.reward_workspace.matrix);
-  add(s.token_plan.role);
-  add(s.token_plan.key);
-  add(s.token_plan.top);
-  add(s.new_log_prob);
-  if (s.any_classifier) {
-    add(s.classifier_weights.encoder.params);
-    add(s.classifier_weights.encoder.packed);
-    add(s.classifier_weights.hidden_t);
-    add(s.pair_workspace.scratch);
-    bytes += s.pair_workspace.tiles.bytes();
-  }
-  if (!s.task->verifiable()) {
-    add(s.reward_model_weights.params);
-    add(s.reward_model_weights.packed);
-    add(s.reward_model_workspace.scratch);
-    add(s.reward_texts.token);
-    bytes += s.reward_model_workspace.tiles.bytes();
-  }
-  bytes += s.cluster_workspace.bytes();
-  for (const CarriedState& carried : s.carried) add(carried.values);
-  if (s.diagnostics) {
-    const Diagnostics& d = *s.diagnostics;
-    add(d.first);
-    add(d.second);
-    add(d.before.params);
-    add(d.before.packed);
-    for (const auto* view : {&d.shift.before, &d.shift.after, &d.shift.predicted}) add(*view);
-    bytes += d.shift.tiles.bytes();
-  }
-  RolloutBuffer buffer = s.buffer;
-  // Device fields and two host records of the same size behind the writer.
-  for_each_field(buffer, [&](const char*, auto& view, auto...) {
-    bytes += 3 * view.span() * sizeof(typename std::decay_t<decltype(view)>::value_type);
-  });
-  return bytes + s.rollout_workspace.bytes() + s.policy_workspace.bytes();
-}
-
-void require_finite(const TrainingState& s, std::uint32_t step) {
-  const auto status = Kokkos::create_mirror_view(s.status);
-  Kokkos::deep_copy(status, s.status);
-  for (std::size_t r = 0; r < status.extent(0); ++r)
-    MOTLEY_REQUIRE(status(r) == kStatusClear, ErrorKind::numeric, "step ", step, ", replica ", r,
-                   ": a number is not finite in ", describe_status(status(r)));
+bool any_fault(const Exec& exec, const TrainingState& s) {
+  Kokkos::deep_copy(exec, s.fault_on_host, s.first_fault);
+  exec.fence("motley::step::faults");
+  const StatusWord* first = s.fault_on_host.data();
+  return std::any_of(first, first + s.fault_on_host.extent(0),
+                     [](StatusWord word) { return word != kStatusClear; });
 }
 
 }  // namespace motley

@@ -3,6 +3,7 @@
 
 #include "experiments/training_step.hpp"
 
+#include "experiments/numeric_fault.hpp"
 #include "experiments/stage_timer.hpp"
 #include "experiments/step_stages.hpp"
 
@@ -25,16 +26,19 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
     stage_score_tokens(exec, s, generation);
 
     timer.stage("motley::step::score", &StepTiming::score_s);
-    stage_score(exec, s);
+    stage_score(exec, s, step);
 
     timer.stage("motley::step::pair_scores", &StepTiming::partition_s);
-    stage_pair_scores(exec, s);
+    stage_pair_scores(exec, s, step);
 
     timer.stage("motley::step::partition", &StepTiming::partition_s);
     stage_partition(exec, s, step);
 
     timer.stage("motley::step::shape_reward", &StepTiming::partition_s);
     stage_shape_reward(exec, s, step);
+
+    timer.stage("motley::step::check_rollout", &StepTiming::partition_s);
+    stage_check_rollout(exec, s);
   } while (draw_again(exec, s, generation));
 
   timer.stage("motley::step::score_reference", &StepTiming::score_s);
@@ -53,7 +57,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
     stage_token_plan(exec, s, step, pass, minibatch);
 
     timer.stage("motley::step::policy_gradient", &StepTiming::update_s);
-    stage_policy_gradient(exec, s, minibatch);
+    stage_policy_gradient(exec, s, step, pass, minibatch);
 
     timer.stage("motley::step::adamw_step", &StepTiming::update_s);
     stage_adamw_step(exec, s);
@@ -63,7 +67,7 @@ void training_step(const Exec& exec, TrainingState& s, std::uint32_t step, StepR
   stage_collect(exec, s, step, record);
   stage_entropy_diagnostics(exec, s, step, record);
   timer.finish();
-  require_finite(s, step);
+  require_finite(exec, s, step);
 }
 
 }  // namespace motley

@@ -51,6 +51,11 @@ struct CarriedState {
 };
 inline constexpr const char* kEntropyCoef = "entropy_coef";
 
+/// The trainer's log-probabilities of freshly sampled tokens are the sampler's, bit for bit, so a
+/// step takes those over. Every so many steps, and before every checkpoint, they are computed anew
+/// and compared; in debug builds always.
+inline constexpr std::uint32_t kAgreementSteps = 16;
+
 /// Everything a step touches; allocated once, the step allocates nothing.
 struct TrainingState {
   const Task* task = nullptr;
@@ -67,6 +72,8 @@ struct TrainingState {
   bool any_schedule = false;          ///< of the temperature
   bool any_filter = false;            ///< dynamic sampling
   bool any_correction = false;        ///< of the mismatch between sampler and trainer
+  bool any_noise = false;             ///< the sampler's log-probabilities are not the trainer's
+  int agreement_every = 0;            ///< checkpoint.every_steps, see kAgreementSteps
   Symmetrize symmetrize = Symmetrize::none;
   UpdateOptions update;
 
@@ -99,15 +106,17 @@ struct TrainingState {
   View4<float> new_log_prob;    // [R,B,G,T]; empty unless any_new_log_prob
   View2<double> entropy_coef;   // [R,1] the carried one
   FilterState filter;
-  HostView1<int> pending_on_host;  // [R]
-  View2<float> gradient;           // [R,N]
-  View2<double> update_sums;       // [R,kUpdateSums]
-  View1<double> ratio_max;         // [R]
-  View1<double> grad_norm;         // [R]
-  View3<double> group_metrics;     // [R,B,kGroupMetricTerms]
-  View3<double> generation_terms;  // [R,B,kGenerationTerms]
-  View2<double> metrics;           // [R,kMetrics]
-  View1<StatusWord> status;        // [R]
+  HostView1<int> pending_on_host;       // [R]
+  View2<float> gradient;                // [R,N]
+  View2<double> update_sums;            // [R,kUpdateSums]
+  View1<double> ratio_max;              // [R]
+  View1<double> grad_norm;              // [R]
+  View3<double> group_metrics;          // [R,B,kGroupMetricTerms]
+  View3<double> generation_terms;       // [R,B,kGenerationTerms]
+  View2<double> metrics;                // [R,kMetrics]
+  View1<StatusWord> status;             // [R] of the pass at hand
+  View1<StatusWord> first_fault;        // [R] of the step
+  HostView1<StatusWord> fault_on_host;  // [R]
   std::vector<CarriedState> carried;
   std::shared_ptr<Diagnostics> diagnostics;  ///< null where no run logs any
 };
@@ -115,19 +124,17 @@ struct TrainingState {
 /// Shapes the state for runs that agree in every array shape. Weights are left zero.
 TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task);
 
-/// Device and host bytes a batch of runs will take.
-std::size_t training_bytes(const TrainingState& state);
-
 /// The reference of such a run is not its base policy, and travels in checkpoints.
 inline bool moves_reference(const LossParams& p) {
   return p.needs_reference() && p.kl_reset_every > 0;
 }
 
 /// One step of all replicas: samples prompts, rolls out, scores, partitions, shapes, updates, and
-/// copies what is logged into `record`. \throws Error(numeric) naming replica and address
+/// copies what is logged into `record`. \throws NumericFault (experiments/numeric_fault.hpp); the
+/// record then holds the whole step, and the replicas without a fault have made it
 void training_step(const Exec& exec, TrainingState& state, std::uint32_t step, StepRecord& record);
 
-/// Throws Error(numeric) when a status word is set.
-void require_finite(const TrainingState& state, std::uint32_t step);
+/// Has a replica met a fault in this step? Waits for the device.
+bool any_fault(const Exec& exec, const TrainingState& state);
 
 }  // namespace motley

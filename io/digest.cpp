@@ -40,6 +40,14 @@ Digest Sha256::finish() {
   return digest;
 }
 
+Digest Sha256::so_far() const {
+  const Context copy;
+  require_ok(EVP_MD_CTX_copy_ex(copy.handle, context_->handle), "EVP_MD_CTX_copy_ex");
+  Digest digest{};
+  require_ok(EVP_DigestFinal_ex(copy.handle, digest.data(), nullptr), "EVP_DigestFinal_ex");
+  return digest;
+}
+
 Digest sha256(const void* data, std::size_t size) {
   Sha256 hash;
   hash.update(data, size);

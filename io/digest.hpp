@@ -24,6 +24,8 @@ class Sha256 {
   void update(std::string_view text) { update(text.data(), text.size()); }
   /// Digest of everything so far; the object starts afresh.
   Digest finish();
+  /// Digest of everything so far; the object goes on.
+  Digest so_far() const;
 
  private:
   struct Context;

@@ -56,6 +56,10 @@ void arm_fault_point(const char* text) {
                name.c_str(), visits);
 }
 
+void disarm_fault_point() {
+  armed = kNone;
+}
+
 void reach_fault_point(FaultPoint point) {
   if (static_cast<int>(point) == armed && --visits_left == 0) ::kill(::getpid(), SIGKILL);
 }

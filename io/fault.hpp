@@ -40,6 +40,9 @@ const char* name_of(FaultPoint point);
 /// \throws Error(config) naming every point when it is none of them
 void arm_fault_point(const char* text);
 
+/// From now on no point ends this process: a child that only tries something out.
+void disarm_fault_point();
+
 /// Ends the process here when the point is armed and was reached often enough.
 void reach_fault_point(FaultPoint point);
 

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <new>
+
+#include "io/reading.hpp"
 
 namespace motley::h5 {
 
@@ -37,6 +38,7 @@ Handle::~Handle() {
 bool Handle::close() {
   const hid_t id = std::exchange(id_, -1);
   if (id < 0) return true;
+  const Reading reading;
   switch (H5Iget_type(id)) {
     case H5I_FILE: return H5Fclose(id) >= 0;
     case H5I_GROUP: return H5Gclose(id) >= 0;
@@ -69,7 +71,8 @@ std::string cause() {
   return text.empty() ? "no reason from HDF5, which has none when memory runs out" : text;
 }
 
-/// Was it the operating system that refused? HDF5 then quotes its error number.
+}  // namespace
+
 bool system_refused() {
   bool found = false;
   const auto visit = [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
@@ -80,8 +83,6 @@ bool system_refused() {
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, visit, &found);
   return found;
 }
-
-}  // namespace
 
 Handle own(hid_t id, ErrorKind kind, const std::string& what) {
   if (id < 0) throw Error(kind, concat(what, " failed, got ", cause()));
@@ -149,6 +150,7 @@ Handle make_type(Type type) {
 }
 
 Type type_of(hid_t dataset, const std::string& what) {
+  const Reading reading;
   const Handle found = own(H5Dget_type(dataset), ErrorKind::input, what + ": type");
   for (int i = 0; i <= static_cast<int>(Type::name64); ++i) {
     const Type type = static_cast<Type>(i);
@@ -160,6 +162,7 @@ Type type_of(hid_t dataset, const std::string& what) {
 }
 
 bool exists(hid_t file, const std::string& path) {
+  const Reading reading;
   std::size_t at = 1;
   while (at != std::string::npos) {
     at = path.find('/', at);
@@ -170,6 +173,7 @@ bool exists(hid_t file, const std::string& path) {
 }
 
 std::vector<hsize_t> dims_of(hid_t dataset) {
+  const Reading reading;
   const Handle space = own(H5Dget_space(dataset), ErrorKind::input, "H5Dget_space");
   const int rank = H5Sget_simple_extent_ndims(space);
   check(rank, ErrorKind::input, "H5Sget_simple_extent_ndims");
@@ -178,12 +182,125 @@ std::vector<hsize_t> dims_of(hid_t dataset) {
   return dims;
 }
 
+std::size_t bytes_of_rows(hid_t dataset, Type type, hsize_t rows, const std::string& what) {
+  const Reading reading;
+  const std::vector<hsize_t> dims = dims_of(dataset);
+  std::uint64_t bytes = size_of(type);
+  bool fits = !__builtin_mul_overflow(bytes, std::uint64_t{rows}, &bytes);
+  for (std::size_t i = 1; fits && i < dims.size(); ++i)
+    fits = !__builtin_mul_overflow(bytes, std::uint64_t{dims[i]}, &bytes);
+  const Handle file = own(H5Iget_file_id(dataset), ErrorKind::input, what);
+  hsize_t size = 0;
+  check(H5Fget_filesize(file, &size), ErrorKind::input, what);
+  // Deflate makes at most 1032 bytes of one; a killed writer may have lengthened before it wrote.
+  constexpr std::uint64_t kDeflate = 1032, kUnwritten = std::uint64_t{1} << 28;
+  if (!fits || bytes / kDeflate > size + kUnwritten / kDeflate)
+    throw Error(ErrorKind::input, concat(what, ": damaged: states more rows than a file of ", size,
+                                         " bytes can hold, got ", rows));
+  return static_cast<std::size_t>(bytes);
+}
+
+void write_attribute(hid_t object, const std::string& name, std::string_view text) {
+  const std::string copy(text);
+  const char* pointer = copy.c_str();
+  write_attribute(object, name, Type::text, &pointer);
+}
+
+void write_attribute(hid_t object, const std::string& name, Type type, const void* value,
+                     std::size_t count) {
+  const std::string what = "writing attribute " + name;
+  const Handle element = make_type(type);
+  const hsize_t dim = count;
+  const Handle space = own(count == 1 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &dim, nullptr),
+                           ErrorKind::io, what);
+  const Handle attribute =
+      own(H5Acreate2(object, name.c_str(), element, space, H5P_DEFAULT, H5P_DEFAULT), ErrorKind::io,
+          what);
+  check(H5Awrite(attribute, element, value), ErrorKind::io, what);
+}
+
+namespace {
+
+std::string read_text(hid_t attribute, hid_t type, const std::string& what) {
+  if (H5Tis_variable_str(type) > 0) {
+    const Handle memory = make_type(Type::text);
+    char* pointer = nullptr;
+    check(H5Aread(attribute, memory, &pointer), ErrorKind::input, what);
+    std::string text = pointer == nullptr ? "" : pointer;
+    H5free_memory(pointer);
+    return text;
+  }
+  const std::size_t size = H5Tget_size(type);
+  if (size > (std::size_t{1} << 26))
+    throw Error(ErrorKind::input, concat(what, ": damaged: a text of ", size, " bytes"));
+  std::string text(size, '\0');
+  check(H5Aread(attribute, type, text.data()), ErrorKind::input, what);
+  return text.substr(0, text.find('\0'));
+}
+
+bool read_value(hid_t attribute, const std::string& what, AttributeValue& value) {
+  const Handle type = own(H5Aget_type(attribute), ErrorKind::input, what);
+  const Handle space = own(H5Aget_space(attribute), ErrorKind::input, what);
+  if (H5Sget_simple_extent_npoints(space) != 1) return false;
+  switch (H5Tget_class(type)) {
+    case H5T_STRING: value = read_text(attribute, type, what); return true;
+    case H5T_FLOAT: {
+      double number = 0;
+      check(H5Aread(attribute, H5T_NATIVE_DOUBLE, &number), ErrorKind::input, what);
+      value = number;
+      return true;
+    }
+    case H5T_INTEGER: {
+      std::int64_t number = 0;
+      check(H5Aread(attribute, H5T_NATIVE_INT64, &number), ErrorKind::input, what);
+      if (H5Tget_size(type) == 1)
+        value = number != 0;
+      else
+        value = number;
+      return true;
+    }
+    default: return false;
+  }
+}
+
+}  // namespace
+
+std::string read_text_attribute(hid_t object, const std::string& name, const std::string& what) {
+  const Reading reading;
+  if (H5Aexists(object, name.c_str()) <= 0) return "";
+  const Handle attribute = own(H5Aopen(object, name.c_str(), H5P_DEFAULT), ErrorKind::input, what);
+  AttributeValue value;
+  if (!read_value(attribute, what, value) || !std::holds_alternative<std::string>(value))
+    throw Error(ErrorKind::input, concat(what, ": attribute ", name, " is no text"));
+  return std::get<std::string>(value);
+}
+
+std::vector<Attribute> read_attributes(hid_t object, const std::string& what) {
+  const Reading reading;
+  std::vector<std::string> names;
+  const auto collect_name = [](hid_t, const char* name, const H5A_info_t*, void* out) -> herr_t {
+    static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+    return 0;
+  };
+  check(H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, nullptr, collect_name, &names),
+        ErrorKind::input, what);
+  std::vector<Attribute> result;
+  for (const std::string& name : names) {
+    const Handle attribute =
+        own(H5Aopen(object, name.c_str(), H5P_DEFAULT), ErrorKind::input, what);
+    Attribute item{name, {}};
+    if (read_value(attribute, what, item.value)) result.push_back(std::move(item));
+  }
+  return result;
+}
+
 namespace {
 
 /// Selects rows of the file space, calls H5Dwrite or H5Dread through `transfer`.
 template <class Transfer>
 void rows(hid_t dataset, Type type, hsize_t first, hsize_t count, ErrorKind kind,
           const std::string& what, const Transfer& transfer) {
+  const Reading reading(Reading::kRows);
   if (count == 0) return;
   const Handle space = own(H5Dget_space(dataset), kind, what);
   const int rank = H5Sget_simple_extent_ndims(space);
@@ -229,7 +346,8 @@ std::vector<std::string> read_texts(hid_t dataset, const std::string& what) {
   const std::vector<hsize_t> dims = dims_of(dataset);
   if (dims.size() != 1)
     throw Error(ErrorKind::input, concat(what, ": has ", dims.size(), " axes; allowed: 1"));
-  std::vector<char*> pointers(dims[0], nullptr);
+  std::vector<char*> pointers(bytes_of_rows(dataset, Type::text, dims[0], what) / sizeof(char*),
+                              nullptr);
   read_rows(dataset, Type::text, 0, dims[0], pointers.data(), ErrorKind::input, what);
   std::vector<std::string> texts;
   texts.reserve(pointers.size());
@@ -240,169 +358,8 @@ std::vector<std::string> read_texts(hid_t dataset, const std::string& what) {
   return texts;
 }
 
-namespace {
-
-std::uint64_t little_endian(const unsigned char* bytes, int n) {
-  std::uint64_t value = 0;
-  for (int i = n - 1; i >= 0; --i) value = (value << 8) | bytes[i];
-  return value;
-}
-
-struct Superblock {
-  std::uint64_t size = 0;  ///< of the file
-  std::uint64_t end = 0;   ///< where the file says it ends
-  bool swmr = false;       ///< a writer in SWMR mode has it open, or was killed
-  bool cut() const { return size < end; }
-};
-
-/// Superblock version 2 or 3: signature 8, version 1, size of offsets 1, size of lengths 1, flags
-/// 1, base 8, extension 8, end of file 8, root 8, checksum 4 (HDF5 file format, II.A).
-Superblock read_superblock(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  if (!in || !std::filesystem::is_regular_file(path))
-    throw Error(ErrorKind::input, concat(path.string(), ": cannot open it; allowed: a run.h5"));
-  Superblock block;
-  block.size = static_cast<std::uint64_t>(in.tellg());
-  unsigned char head[48] = {};
-  in.seekg(0);
-  in.read(reinterpret_cast<char*>(head), sizeof head);
-  constexpr unsigned char signature[] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-  if (std::memcmp(head, signature, sizeof signature) != 0)
-    throw Error(ErrorKind::input, concat(path.string(), ": not an HDF5 file, got ", block.size,
-                                         " bytes; allowed: a run.h5"));
-  if (block.size < sizeof head || (head[8] != 2 && head[8] != 3) || head[9] != 8)
-    throw Error(ErrorKind::input, concat(path.string(), ": not a motley run (superblock version ",
-                                         int{head[8]}, "); allowed: a run.h5"));
-  block.end = little_endian(head + 28, 8);
-  block.swmr = (head[11] & 0x04) != 0;
-  if (block.cut() && !block.swmr)
-    throw Error(ErrorKind::input, concat(path.string(), ": the file is cut short, got ", block.size,
-                                         " of ", block.end, " bytes"));
-  return block;
-}
-
-Handle access_list() {
-  Handle access = own(H5Pcreate(H5P_FILE_ACCESS), ErrorKind::internal, "H5Pcreate");
-  check(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110), ErrorKind::internal,
-        "H5Pset_libver_bounds");
-  // RunLock keeps writers apart; HDF5's own lock would let a reader stop a resume.
-  check(H5Pset_file_locking(access, false, true), ErrorKind::internal, "H5Pset_file_locking");
-  return access;
-}
-
-/// Access of a writer: nothing of the data waits in HDF5. Its buffers would be written when a
-/// dataset is closed, where a full disk goes unnoticed; and its default of 1 MiB of chunks for each
-/// of a hundred datasets makes a long run grow. (Not set on the datasets, because
-/// H5Fstart_swmr_write opens them anew.) Rows of rollouts come in whole chunks, columns are not
-/// compressed.
-Handle writer_access() {
-  Handle access = access_list();
-  check(H5Pset_cache(access, 0, 1, 0, 1.0), ErrorKind::internal, "H5Pset_cache");
-  check(H5Pset_sieve_buf_size(access, 0), ErrorKind::internal, "H5Pset_sieve_buf_size");
-  return access;
-}
-
-}  // namespace
-
-Handle open_for_reading(const std::filesystem::path& path, bool& cut) {
-  start();
-  const Superblock block = read_superblock(path);
-  cut = block.cut();
-  const Handle access = access_list();
-  if (!block.swmr) {
-    return own(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), ErrorKind::input,
-               path.string() + ": opening it");
-  }
-  // HDF5 sleeps twice as long before every new attempt at a torn piece: 100 attempts, its default,
-  // never end; 20 end after a millisecond.
-  check(H5Pset_metadata_read_attempts(access, 20), ErrorKind::internal,
-        "H5Pset_metadata_read_attempts");
-  return own(H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access), ErrorKind::input,
-             path.string() + ": opening it");
-}
-
-Handle open_for_writing(const std::filesystem::path& path) {
-  start();
-  const Handle access = writer_access();
-  // What h5clear -s does; the property has no function of its own in the C API.
-  const hbool_t clear = 1;
-  check(H5Pset(access, "clear_status_flags", &clear), ErrorKind::internal,
-        "H5Pset clear_status_flags");
-  const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDWR, access);
-  // A damaged file is an input; a full disk or a lost right is not.
-  return own(id, id < 0 && system_refused() ? ErrorKind::io : ErrorKind::input,
-             path.string() + ": opening it to write");
-}
-
-namespace {
-
-/// Bob Jenkins' lookup3 hash (hashlittle, initial value 0): the checksum of HDF5's metadata.
-std::uint32_t metadata_checksum(const unsigned char* bytes, std::size_t size) {
-  const auto turn = [](std::uint32_t x, int by) { return (x << by) | (x >> (32 - by)); };
-  std::uint32_t a = 0xdeadbeefu + static_cast<std::uint32_t>(size), b = a, c = a;
-  const auto word = [&](std::size_t at, std::size_t limit) {
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < 4 && at + i < limit; ++i)
-      value |= std::uint32_t{bytes[at + i]} << (8 * i);
-    return value;
-  };
-  std::size_t at = 0;
-  for (; size - at > 12; at += 12) {
-    a += word(at, size);
-    b += word(at + 4, size);
-    c += word(at + 8, size);
-    a -= c, a ^= turn(c, 4), c += b;
-    b -= a, b ^= turn(a, 6), a += c;
-    c -= b, c ^= turn(b, 8), b += a;
-    a -= c, a ^= turn(c, 16), c += b;
-    b -= a, b ^= turn(a, 19), a += c;
-    c -= b, c ^= turn(b, 4), b += a;
-  }
-  a += word(at, size);
-  b += word(at + 4, size);
-  c += word(at + 8, size);
-  c ^= b, c -= turn(b, 14);
-  a ^= c, a -= turn(c, 11);
-  b ^= a, b -= turn(a, 25);
-  c ^= b, c -= turn(b, 16);
-  a ^= c, a -= turn(c, 4);
-  b ^= a, b -= turn(a, 14);
-  c ^= b, c -= turn(b, 24);
-  return c;
-}
-
-/// Moves the end of file that the superblock states to `end`.
-void state_end(const std::filesystem::path& path, std::uint64_t end) {
-  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-  unsigned char head[48] = {};
-  file.read(reinterpret_cast<char*>(head), sizeof head);
-  if (metadata_checksum(head, 44) != little_endian(head + 44, 4))
-    throw Error(ErrorKind::input, concat(path.string(), ": the superblock is damaged"));
-  for (std::size_t i = 0; i < 8; ++i) head[28 + i] = static_cast<unsigned char>(end >> (8 * i));
-  const std::uint32_t sum = metadata_checksum(head, 44);
-  for (std::size_t i = 0; i < 4; ++i) head[44 + i] = static_cast<unsigned char>(sum >> (8 * i));
-  file.seekp(0);
-  file.write(reinterpret_cast<const char*>(head), sizeof head);
-  if (!file.flush()) throw Error(ErrorKind::io, concat(path.string(), ": cannot be written"));
-}
-
-}  // namespace
-
-void copy_run(const std::filesystem::path& from, const std::filesystem::path& to) {
-  const Superblock block = read_superblock(from);
-  std::error_code fault;
-  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, fault);
-  if (!fault && block.cut()) std::filesystem::resize_file(to, block.end, fault);
-  // A kill between the write of a chunk and that of the superblock leaves an index that points
-  // behind the stated end; HDF5 then refuses the whole dataset ("addr overflow"), though only rows
-  // that are cut off anyway lie there. State the end where the bytes really end.
-  if (!fault && block.size > block.end) state_end(to, block.size);
-  if (fault)
-    throw Error(ErrorKind::io,
-                concat("copying to ", to.string(), " failed, got ", fault.message()));
-}
-
 hsize_t rows_in_file(hid_t dataset, std::uint64_t size, const std::string& what) {
+  const Reading reading;
   const std::vector<hsize_t> dims = dims_of(dataset);
   hsize_t rows = dims.empty() ? 1 : dims[0];
   const Handle list = own(H5Dget_create_plist(dataset), ErrorKind::input, what);
@@ -421,13 +378,6 @@ hsize_t rows_in_file(hid_t dataset, std::uint64_t size, const std::string& what)
     if (at == HADDR_UNDEF || at + bytes > size) rows = std::min(rows, offset[0]);
   }
   return rows;
-}
-
-Handle create_file(const std::filesystem::path& path) {
-  start();
-  const Handle access = writer_access();
-  return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), ErrorKind::io,
-             path.string() + ": creating it");
 }
 
 }  // namespace motley::h5

@@ -49,6 +49,9 @@ class Handle {
   hid_t id_ = -1;
 };
 
+/// Was it the operating system that refused the last call? HDF5 then quotes its error number.
+bool system_refused();
+
 /// Takes an id HDF5 has returned. \throws Error(kind, "<where>: <what>") when it is negative
 Handle own(hid_t id, ErrorKind kind, const std::string& what);
 /// \throws Error(kind) when a call has failed
@@ -68,6 +71,9 @@ Type type_of(hid_t dataset, const std::string& what);
 bool exists(hid_t file, const std::string& path);
 /// Extents of a dataset; empty for a scalar.
 std::vector<hsize_t> dims_of(hid_t dataset);
+/// Bytes of `rows` rows in memory. \throws Error(input) when no file of this size can hold them: a
+/// damaged extent must not become an allocation.
+std::size_t bytes_of_rows(hid_t dataset, Type type, hsize_t rows, const std::string& what);
 
 void write_attribute(hid_t object, const std::string& name, std::string_view text);
 void write_attribute(hid_t object, const std::string& name, Type type, const void* value,

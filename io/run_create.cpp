@@ -9,7 +9,9 @@
 #include <hdf5_hl.h>
 
 #include "io/digest.hpp"
+#include "io/run_hash.hpp"
 #include "io/schema.hpp"
+#include "io/seal.hpp"
 
 namespace motley {
 namespace {
@@ -252,6 +254,16 @@ h5::Handle create_run(const std::filesystem::path& path, const RunHeader& header
     datasets.emplace(spec.path, make_dataset(file, header, spec));
   attach_scales(datasets, schema);
   fill_header(datasets, schema, header);
+  datasets.clear();
+  // What never changes is hashed now: a killed file can be checked too.
+  std::vector<DatasetHash> hashes;
+  for (const std::string& name : integrity_paths(file))
+    hashes.push_back(is_fixed(file, name) ? hash_dataset(file, name, kIo)
+                                          : DatasetHash{name, "", 0, {}});
+  state_hashes(file, hashes);
+  const Digest open = open_seal();
+  h5::write_rows(h5::own(H5Dopen2(file, kSealPath, H5P_DEFAULT), kIo, kSealPath), Type::u1, 0,
+                 open.size(), open.data(), kIo, kSealPath);
   return file;
 }
 

@@ -10,60 +10,11 @@
 namespace motley {
 namespace {
 
-using h5::Handle;
-
 void update_number(Sha256& hash, std::int64_t value) {
   hash.update(&value, sizeof value);
 }
 
-std::string type_text(h5::Type type, const std::vector<hsize_t>& dims) {
-  std::string text(h5::name_of(type));
-  text += '[';
-  for (std::size_t i = 1; i < dims.size(); ++i) text += concat(i > 1 ? "," : "", dims[i]);
-  return text + ']';
-}
-
-Handle open_dataset(hid_t file, const std::string& path, ErrorKind kind) {
-  if (!h5::exists(file, path)) throw Error(kind, concat(path, ": not in the file"));
-  return h5::own(H5Dopen2(file, path.c_str(), H5P_DEFAULT), kind, path);
-}
-
 }  // namespace
-
-DatasetHash hash_dataset(hid_t file, const std::string& path, ErrorKind kind) {
-  const Handle dataset = open_dataset(file, path, kind);
-  const h5::Type type = h5::type_of(dataset, path);
-  const std::vector<hsize_t> dims = h5::dims_of(dataset);
-  DatasetHash result{
-      path, type_text(type, dims), dims.empty() ? 1 : static_cast<std::int64_t>(dims[0]), {}};
-  Sha256 hash;
-  if (type == h5::Type::text) {
-    for (const std::string& text : h5::read_texts(dataset, path)) {
-      update_number(hash, static_cast<std::int64_t>(text.size()));
-      hash.update(text);
-    }
-    result.sha256 = hash.finish();
-    return result;
-  }
-  std::size_t row = h5::size_of(type);
-  for (std::size_t i = 1; i < dims.size(); ++i) row *= dims[i];
-  // Whole chunks of up to 64 steps: no chunk is inflated twice.
-  const std::size_t wanted = std::max<std::size_t>(1, (1u << 20) / std::max<std::size_t>(row, 1));
-  const hsize_t block = wanted > 64 ? wanted / 64 * 64 : 64;
-  std::vector<std::byte> bytes;
-  for (hsize_t first = 0; first < static_cast<hsize_t>(result.rows); first += block) {
-    const hsize_t count = std::min<hsize_t>(block, static_cast<hsize_t>(result.rows) - first);
-    bytes.resize(row * count);
-    h5::read_rows(dataset, type, first, count, bytes.data(), kind, path);
-    hash.update(bytes.data(), bytes.size());
-  }
-  result.sha256 = hash.finish();
-  return result;
-}
-
-std::vector<std::string> integrity_paths(hid_t file) {
-  return h5::read_texts(open_dataset(file, "/integrity/path", ErrorKind::input), "/integrity/path");
-}
 
 Digest content_digest(std::vector<DatasetHash> hashes) {
   std::erase_if(hashes, [](const DatasetHash& h) { return is_volatile(h.path); });
@@ -86,64 +37,83 @@ std::vector<DatasetHash> hashes_of_run(const std::filesystem::path& path) {
                        name_of(run.status()), "\" after ", run.committed(), " of ",
                        run.steps_planned(), " steps; finish it with motley train -r ",
                        path.parent_path().empty() ? "." : path.parent_path().string()));
-  const hid_t file = run.file();
-  const std::vector<std::string> paths = integrity_paths(file);
-  const Handle rows = open_dataset(file, "/integrity/rows", ErrorKind::input);
-  const Handle sums = open_dataset(file, "/integrity/sha256", ErrorKind::input);
-  const std::vector<hsize_t> rows_dims = h5::dims_of(rows), sums_dims = h5::dims_of(sums);
-  if (rows_dims != std::vector<hsize_t>{paths.size()} ||
-      sums_dims != std::vector<hsize_t>{paths.size(), 32})
-    throw Error(ErrorKind::input,
-                concat(path.string(), ": /integrity has columns of unequal length"));
-  std::vector<std::int64_t> counts(paths.size());
-  std::vector<Digest> digests(paths.size());
-  h5::read_rows(rows, h5::Type::i8, 0, paths.size(), counts.data(), ErrorKind::input,
-                "/integrity/rows");
-  h5::read_rows(sums, h5::Type::u1, 0, paths.size(), digests.data(), ErrorKind::input,
-                "/integrity/sha256");
-  std::vector<DatasetHash> result;
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    const Handle dataset = open_dataset(file, paths[i], ErrorKind::input);
-    result.push_back({paths[i], type_text(h5::type_of(dataset, paths[i]), h5::dims_of(dataset)),
-                      counts[i], digests[i]});
-  }
-  return result;
+  return stated_hashes(run.file(), path.string());
 }
 
 std::string digest_of_run(const std::filesystem::path& path) {
   return hex(content_digest(hashes_of_run(path)));
 }
 
-CommonDigest digest_common(const std::filesystem::path& first,
-                           const std::filesystem::path& second) {
-  std::map<std::string, DatasetHash> other;
-  for (DatasetHash& h : hashes_of_run(second)) other.emplace(h.path, std::move(h));
-  std::vector<DatasetHash> a, b;
-  CommonDigest result;
-  for (const DatasetHash& h : hashes_of_run(first)) {
-    const auto found = other.find(h.path);
-    if (is_volatile(h.path) || found == other.end() || found->second.type != h.type) continue;
-    a.push_back(h);
-    b.push_back(found->second);
-    if (h.rows != found->second.rows || h.sha256 != found->second.sha256)
-      result.different.push_back(h.path);
+namespace {
+
+/// Rows of two datasets that stand at the same steps; empty where all of them do.
+struct CommonRows {
+  std::vector<hsize_t> first, second;
+  explicit operator bool() const { return !first.empty(); }
+};
+
+CommonRows common_rows(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+  CommonRows rows;
+  if (a == b) return rows;
+  for (std::size_t i = 0, j = 0; i < a.size() && j < b.size(); a[i] < b[j] ? ++i : ++j) {
+    if (a[i] != b[j]) continue;
+    rows.first.push_back(i);
+    rows.second.push_back(j);
   }
-  result.first = hex(content_digest(a));
-  result.second = hex(content_digest(b));
-  return result;
+  return rows;
 }
 
-void verify_run(const std::filesystem::path& path) {
-  const std::vector<DatasetHash> stated = hashes_of_run(path);
-  const RunReader run(path);
-  for (const DatasetHash& h : stated) {
-    const DatasetHash found = hash_dataset(run.file(), h.path, ErrorKind::input);
-    if (found.rows != h.rows || found.sha256 != h.sha256)
-      throw Error(
-          ErrorKind::input,
-          concat(path.string(), ": ", h.path, " does not match /integrity, got ", found.rows,
-                 " rows ", hex(found.sha256), "; expected ", h.rows, " rows ", hex(h.sha256)));
+/// Of some rows of a dataset.
+DatasetHash hash_some(hid_t file, const DatasetHash& whole, const std::vector<hsize_t>& rows) {
+  const h5::Handle dataset =
+      h5::own(H5Dopen2(file, whole.path.c_str(), H5P_DEFAULT), ErrorKind::input, whole.path);
+  const h5::Type type = h5::type_of(dataset, whole.path);
+  const std::vector<hsize_t> dims = h5::dims_of(dataset);
+  std::size_t row = h5::size_of(type);
+  for (std::size_t i = 1; i < dims.size(); ++i) row *= dims[i];
+  std::vector<std::byte> bytes(row);
+  Sha256 hash;
+  for (const hsize_t at : rows) {
+    h5::read_rows(dataset, type, at, 1, bytes.data(), ErrorKind::input, whole.path);
+    hash.update(bytes.data(), bytes.size());
   }
+  return {whole.path, whole.type, static_cast<std::int64_t>(rows.size()), hash.finish()};
+}
+
+bool in_group(const std::string& path, const char* group) {
+  return path.rfind(std::string(group) + "/", 0) == 0;
+}
+
+}  // namespace
+
+CommonDigest digest_common(const std::filesystem::path& first,
+                           const std::filesystem::path& second) {
+  const RunReader run_a(first), run_b(second);
+  std::map<std::string, DatasetHash> other;
+  for (DatasetHash& h : hashes_of_run(second)) other.emplace(h.path, std::move(h));
+  // Two runs may log every so many steps each; what both have logged is compared.
+  const CommonRows rollouts = common_rows(run_a.rollout_steps(), run_b.rollout_steps());
+  const CommonRows diagnostics = common_rows(run_a.diagnostic_steps(), run_b.diagnostic_steps());
+  std::vector<DatasetHash> a, b;
+  CommonDigest result;
+  for (DatasetHash h : hashes_of_run(first)) {
+    const auto found = other.find(h.path);
+    if (is_volatile(h.path) || found == other.end() || found->second.type != h.type) continue;
+    DatasetHash g = found->second;
+    const CommonRows& rows = in_group(h.path, "/diagnostics") ? diagnostics : rollouts;
+    const bool by_step = in_group(h.path, "/rollouts") || in_group(h.path, "/partition") ||
+                         in_group(h.path, "/diagnostics");
+    if (by_step && rows && !is_fixed(run_a.file(), h.path)) {
+      h = hash_some(run_a.file(), h, rows.first);
+      g = hash_some(run_b.file(), g, rows.second);
+    }
+    if (h.rows != g.rows || h.sha256 != g.sha256) result.different.push_back(h.path);
+    a.push_back(std::move(h));
+    b.push_back(std::move(g));
+  }
+  result.first = hex(content_digest(std::move(a)));
+  result.second = hex(content_digest(std::move(b)));
+  return result;
 }
 
 }  // namespace motley

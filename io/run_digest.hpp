@@ -30,15 +30,12 @@ std::vector<DatasetHash> hashes_of_run(const std::filesystem::path& path);
 /// Error(input)
 std::string digest_of_run(const std::filesystem::path& path);
 
-/// Two runs over the non-volatile datasets that both hold with the same type.
+/// Two runs over the non-volatile datasets that both hold with the same type; of rollouts and
+/// diagnostics, where they are logged at other steps, over the steps that both hold.
 struct CommonDigest {
   std::string first, second;           ///< hexadecimal; equal when the runs agree
   std::vector<std::string> different;  ///< paths of common datasets that differ
 };
 CommonDigest digest_common(const std::filesystem::path& first, const std::filesystem::path& second);
-
-/// Hashes every dataset again and compares with /integrity. \throws Error(input) naming the first
-/// dataset that does not match
-void verify_run(const std::filesystem::path& path);
 
 }  // namespace motley

@@ -1,12 +1,14 @@
 #include "io/run_file.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "io/fault.hpp"
 #include "io/files.hpp"
 #include "io/run_create.hpp"
 #include "io/run_file_state.hpp"
 #include "io/run_hash.hpp"
+#include "io/seal.hpp"
 
 namespace motley {
 using h5::Handle;
@@ -47,6 +49,9 @@ void RunFile::State::write_rows(Table& table) {
     h5::write_rows(column.dataset, column.spec.type, static_cast<hsize_t>(table.written),
                    static_cast<hsize_t>(table.waiting), column.block.data(), ErrorKind::io,
                    column.spec.path);
+    if (column.hash)
+      column.hash->update(column.block.data(),
+                          column.row_bytes * static_cast<std::size_t>(table.waiting));
     if (&column == &table.columns.front()) reach_fault_point(FaultPoint::mid_data);
   }
   table.written += table.waiting;
@@ -59,6 +64,7 @@ void RunFile::State::write_other(const std::string& name, std::int64_t row, cons
     extend(column.dataset, column.dims, row + 1, name);
     h5::write_rows(column.dataset, column.spec.type, static_cast<hsize_t>(row), 1, data,
                    ErrorKind::io, name);
+    if (column.hash) column.hash->update(data, column.row_bytes);
     return;
   }
   throw Error(ErrorKind::internal, concat("run file: no dataset ", name));
@@ -237,22 +243,16 @@ void RunFile::commit() {
 }
 
 void RunFile::State::write_integrity() {
-  const std::vector<std::string> paths = integrity_paths(file);
-  std::vector<std::int64_t> rows;
-  std::vector<Digest> sums;
-  for (const std::string& name : paths) {
-    const DatasetHash hash = hash_dataset(file, name, ErrorKind::io);
-    rows.push_back(hash.rows);
-    sums.push_back(hash.sha256);
+  std::map<std::string, Digest> written;
+  for (const DatasetHash& hash : written_hashes()) written[hash.path] = hash.sha256;
+  std::vector<DatasetHash> hashes;
+  for (const std::string& name : integrity_paths(file)) {
+    hashes.push_back(hash_dataset(file, name, ErrorKind::io));
+    const auto own = written.find(name);
+    if (own != written.end() && own->second != hashes.back().sha256)
+      throw Error(ErrorKind::io, concat(name, ": the file does not give back what was written"));
   }
-  const Handle rows_set =
-      h5::own(H5Dopen2(file, "/integrity/rows", H5P_DEFAULT), ErrorKind::io, "/integrity/rows");
-  const Handle sums_set =
-      h5::own(H5Dopen2(file, "/integrity/sha256", H5P_DEFAULT), ErrorKind::io, "/integrity/sha256");
-  h5::write_rows(rows_set, Type::i8, 0, paths.size(), rows.data(), ErrorKind::io,
-                 "/integrity/rows");
-  h5::write_rows(sums_set, Type::u1, 0, paths.size(), sums.data(), ErrorKind::io,
-                 "/integrity/sha256");
+  state_hashes(file, hashes);
 }
 
 void RunFile::close(RunStatus status) {
@@ -270,11 +270,13 @@ void RunFile::close(RunStatus status) {
     h5::write_rows(s.status_set, Type::u1, 0, 1, &value, ErrorKind::io, "/status");
     s.flush();
     reach_fault_point(FaultPoint::after_status);
+    const std::uint64_t seal = seal_offset(s.file);
     s.metrics.columns.clear();
     s.rollouts.columns.clear();
     s.other.clear();
     if (!s.committed_set.close() || !s.status_set.close() || !s.file.close())
       throw Error(ErrorKind::io, "closing the file failed");
+    if (seal != 0) seal_file(s.path, seal);
     sync_file(s.path);
     s.closed = true;
     reach_fault_point(FaultPoint::after_close);

@@ -36,9 +36,19 @@
 
 #include "core/record.hpp"
 #include "io/digest.hpp"
+#include "io/run_digest.hpp"
 #include "io/run_header.hpp"
 
 namespace motley {
+
+/// What `RunFile::buffered_rows()` says about the file, for those who verify it.
+struct BufferedRows {
+  std::int64_t steps = 0;           ///< appended when the checkpoint was taken
+  std::int64_t committed = 0;       ///< what /committed said, or would have said
+  std::vector<DatasetHash> hashes;  ///< rows that are in the file, per growing dataset
+};
+/// \throws Error(input) when the bytes are none
+BufferedRows read_buffered_rows(std::span<const std::byte> bytes, const std::string& where);
 
 class RunFile {
  public:
@@ -50,9 +60,13 @@ class RunFile {
   /// checkpoint and puts the buffered rows back. Appends a row to /resumes.
   /// \param header of the same run: must give the same datasets
   /// \param rows   buffered_rows() from the checkpoint; empty = start again from step 0
-  /// \throws Error(input) when the file is no such run or lacks the checkpoint's rows, Error(io)
+  /// \throws Error(input) when the file is no such run, or lacks or has changed rows of the
+  /// checkpoint, Error(io)
   static RunFile open_for_resume(const std::filesystem::path& path, const RunHeader& header,
                                  std::span<const std::byte> rows);
+  /// Does everything that `open_for_resume` does, but in the copy `trial` only, which it leaves.
+  static void rehearse_resume(const std::filesystem::path& path, const RunHeader& header,
+                              const std::filesystem::path& trial, std::span<const std::byte> rows);
 
   RunFile(RunFile&&) noexcept;
   RunFile& operator=(RunFile&&) noexcept;
@@ -71,10 +85,10 @@ class RunFile {
   /// a power cut must not count on rows that do not.
   void commit();
 
-  /// State of the file for a checkpoint: rows not yet in it, and how many are. Opaque bytes.
+  /// State of the file for a checkpoint: rows not yet in it, how many are, and the hashes of those.
   std::vector<std::byte> buffered_rows() const;
 
-  /// Writes the tail, /integrity and, last, the status; closes.
+  /// Writes the tail, /integrity and, last, the status; closes and seals the file (io/seal.hpp).
   void close(RunStatus status);
 
   std::int64_t steps() const;      ///< steps appended so far

@@ -3,9 +3,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "io/digest.hpp"
 #include "io/h5.hpp"
 #include "io/run_file.hpp"
 #include "io/schema.hpp"
@@ -28,6 +30,7 @@ struct Column {
   std::vector<hsize_t> dims;  ///< of the file; dims[0] is kept up to date
   std::size_t row_bytes = 0;
   std::vector<std::byte> block;
+  std::unique_ptr<Sha256> hash;  ///< of the rows in the file; none where they are volatile
 };
 
 /// Rows of one cadence: /metrics and /timing, or /rollouts and /partition.
@@ -38,9 +41,10 @@ struct Table {
   std::int64_t waiting = 0;   ///< rows in the blocks
 };
 
-/// Start of buffered_rows(); the waiting rows of every column follow.
+/// Start of buffered_rows(); the waiting rows of every column follow, and then the hashes of the
+/// written ones (pack_hashes). Version R1 had no hashes; it is still read.
 struct RowsHead {
-  char magic[8] = {'m', 'o', 't', 'l', 'e', 'y', 'R', '1'};
+  char magic[8] = {'m', 'o', 't', 'l', 'e', 'y', 'R', '2'};
   std::int64_t steps = 0, evals = 0;
   std::int64_t metric_written = 0, metric_waiting = 0, metric_bytes = 0;
   std::int64_t rollout_written = 0, rollout_waiting = 0, rollout_bytes = 0;
@@ -77,14 +81,18 @@ struct RunFile::State {
   void commit();
   std::int64_t complete_steps() const;
   void write_committed();
-  run_file::RowsHead read_head(std::span<const std::byte>& rows,
-                               const run_file::RowsHead& own) const;
+  run_file::RowsHead read_head(std::span<const std::byte>& rows, const run_file::RowsHead& own,
+                               std::vector<DatasetHash>& hashes) const;
   void count_checkpoints(std::uint64_t file_size);
   void cut_to(const run_file::RowsHead& head, std::uint64_t file_size);
   void restore(run_file::Table& table, std::int64_t written, std::int64_t waiting,
                std::span<const std::byte>& bytes) const;
   void note_resume();
   void write_integrity();
+  /// Hashes of the rows in the file, as they were handed to HDF5.
+  std::vector<DatasetHash> written_hashes() const;
+  void verify_and_hash(const std::vector<DatasetHash>& stated);
+  void prepare_resume(const std::filesystem::path& temporary, std::span<const std::byte> rows);
   void abandon();
 
   /// Runs a write. After a failed one HDF5 must not be asked to flush again: it may crash.

@@ -6,6 +6,8 @@
 
 #include "io/h5.hpp"
 #include "io/half.hpp"
+#include "io/reading.hpp"
+#include "io/run_verify.hpp"
 #include "io/schema.hpp"
 
 namespace motley {
@@ -82,9 +84,8 @@ struct RunReader::State {
     if (first < 0 || count < 0 || first + count > rows)
       throw Error(kInput,
                   concat(at(name), ": too short, got ", rows, " rows, expected ", first + count));
-    std::size_t row = h5::size_of(type);
-    for (std::size_t i = 1; i < dims.size(); ++i) row *= dims[i];
-    std::vector<std::byte> bytes(row * static_cast<std::size_t>(count));
+    std::vector<std::byte> bytes(
+        h5::bytes_of_rows(dataset, type, static_cast<hsize_t>(count), at(name)));
     h5::read_rows(dataset, type, static_cast<hsize_t>(first), static_cast<hsize_t>(count),
                   bytes.data(), kInput, at(name));
     std::vector<Out> out;
@@ -105,6 +106,8 @@ struct RunReader::State {
 
 RunReader::RunReader(const std::filesystem::path& path) : state_(std::make_unique<State>()) {
   state_->path = path;
+  // First of all: what HDF5 does on changed bytes need not be found out then.
+  if (seals_required()) require_whole(path);
   state_->file = h5::open_for_reading(path, state_->cut);
   state_->size = std::filesystem::file_size(path);
   const hid_t file = state_->file;
@@ -205,6 +208,7 @@ std::vector<std::string> RunReader::columns(const std::string& group) const {
       static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;
   };
+  const Reading reading;
   h5::check(H5Literate_by_name(state_->file, group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
                                visit, &names, H5P_DEFAULT),
             kInput, state_->at(group));

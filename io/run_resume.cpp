@@ -1,9 +1,13 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
 
 #include "io/fault.hpp"
+#include "io/reading.hpp"
 #include "io/run_file_state.hpp"
+#include "io/run_hash.hpp"
+#include "io/seal.hpp"
 
 namespace motley {
 
@@ -53,6 +57,8 @@ void RunFile::State::open_datasets() {
                   concat(path.string(), ": ", spec.path,
                          " has another type or shape; allowed: a run of the same configuration"));
     const bool metric = spec.source == Source::metric, rollout = spec.source == Source::rollout;
+    if (metric || rollout || spec.source == Source::eval || spec.source == Source::diagnostic)
+      column.hash = std::make_unique<Sha256>();
     column.spec = std::move(spec);
     if (!metric && !rollout) {
       other.push_back(std::move(column));
@@ -84,7 +90,47 @@ std::vector<std::byte> RunFile::buffered_rows() const {
           out.end(), column.block.begin(),
           column.block.begin() + static_cast<std::ptrdiff_t>(
                                      column.row_bytes * static_cast<std::size_t>(table->waiting)));
+  const std::vector<std::byte> hashes = pack_hashes(s.written_hashes());
+  out.insert(out.end(), hashes.begin(), hashes.end());
   return out;
+}
+
+std::vector<DatasetHash> RunFile::State::written_hashes() const {
+  std::vector<DatasetHash> hashes;
+  const auto add = [&](const Column& column, std::int64_t rows) {
+    if (column.hash) hashes.push_back({column.spec.path, "", rows, column.hash->so_far()});
+  };
+  for (const Table* table : {&metrics, &rollouts})
+    for (const Column& column : table->columns) add(column, table->written);
+  for (const Column& column : other) add(column, static_cast<std::int64_t>(column.dims[0]));
+  return hashes;
+}
+
+/// Hashes the rows that were left in the file, so that the hashes go on from there.
+/// \param stated of the checkpoint; empty in one of an older version
+void RunFile::State::verify_and_hash(const std::vector<DatasetHash>& stated) {
+  std::map<std::string, const DatasetHash*> wanted;
+  for (const DatasetHash& hash : stated) wanted[hash.path] = &hash;
+  const auto take = [&](const Column& column) {
+    if (!column.hash) return;
+    const std::string& name = column.spec.path;
+    const auto rows = static_cast<std::int64_t>(column.dims[0]);
+    hash_rows(column.dataset, column.spec.type, rows, *column.hash, ErrorKind::input,
+              concat(path.string(), ": ", name));
+    const auto found = wanted.find(name);
+    if (found == wanted.end() && !stated.empty())
+      throw Error(ErrorKind::input,
+                  concat(path.string(), ": the checkpoint has no hash of ", name));
+    if (found != wanted.end() &&
+        (found->second->rows != rows || found->second->sha256 != column.hash->so_far()))
+      throw Error(ErrorKind::input,
+                  concat(path.string(), ": damaged: ", name, " is not what was written, got ",
+                         hex(column.hash->so_far()), " over ", rows, " rows, expected ",
+                         hex(found->second->sha256), " over ", found->second->rows));
+  };
+  for (const Table* table : {&metrics, &rollouts})
+    for (const Column& column : table->columns) take(column);
+  for (const Column& column : other) take(column);
 }
 
 void RunFile::State::restore(Table& table, std::int64_t written, std::int64_t waiting,
@@ -138,26 +184,60 @@ void RunFile::State::note_resume() {
   write_other("/resumes", static_cast<std::int64_t>(resumes->dims[0]), &steps);
 }
 
-/// The counts in front of the buffered rows, checked against this file's layout; `rows` is left at
-/// the rows themselves.
-RowsHead RunFile::State::read_head(std::span<const std::byte>& rows, const RowsHead& own) const {
+namespace {
+
+/// The counts in front of the buffered rows; `rows` is left at the rows themselves.
+RowsHead split_head(std::span<const std::byte>& rows, const std::string& where,
+                    std::vector<DatasetHash>& hashes) {
   RowsHead found;
-  if (rows.size() >= sizeof found) std::memcpy(&found, rows.data(), sizeof found);
-  const bool plausible =
-      rows.size() >= sizeof found && std::memcmp(found.magic, own.magic, sizeof own.magic) == 0 &&
-      found.metric_bytes == own.metric_bytes && found.rollout_bytes == own.rollout_bytes &&
-      found.steps >= 0 && found.evals >= 0 && found.metric_written >= 0 &&
-      found.rollout_written >= 0 && found.metric_waiting >= 0 &&
-      found.metric_waiting <= metrics.capacity && found.rollout_waiting >= 0 &&
-      found.rollout_waiting <= rollouts.capacity &&
-      static_cast<std::int64_t>(rows.size() - sizeof found) ==
-          found.metric_waiting * found.metric_bytes + found.rollout_waiting * found.rollout_bytes;
-  if (!plausible)
+  const RowsHead own;
+  bool plausible = rows.size() >= sizeof found;
+  if (plausible) std::memcpy(&found, rows.data(), sizeof found);
+  const bool hashed = plausible && found.magic[7] == own.magic[7];
+  std::int64_t bytes = 0, more = 0;
+  plausible = plausible && std::memcmp(found.magic, own.magic, sizeof own.magic - 1) == 0 &&
+              (hashed || found.magic[7] == '1') && found.steps >= 0 && found.evals >= 0 &&
+              found.metric_written >= 0 && found.rollout_written >= 0 &&
+              found.metric_waiting >= 0 && found.rollout_waiting >= 0 && found.metric_bytes >= 0 &&
+              found.rollout_bytes >= 0 &&
+              !__builtin_mul_overflow(found.metric_waiting, found.metric_bytes, &bytes) &&
+              !__builtin_mul_overflow(found.rollout_waiting, found.rollout_bytes, &more) &&
+              !__builtin_add_overflow(bytes, more, &bytes);
+  const auto rest = static_cast<std::int64_t>(rows.size() - std::min(rows.size(), sizeof found));
+  if (!plausible || (hashed ? rest < bytes : rest != bytes))
+    throw Error(ErrorKind::input,
+                concat(where, ": the checkpoint's buffered rows do not belong to this run, got ",
+                       rows.size(), " bytes"));
+  const auto end = sizeof found + static_cast<std::size_t>(bytes);
+  hashes = unpack_hashes(rows.subspan(end), where);
+  rows = rows.subspan(sizeof found, static_cast<std::size_t>(bytes));
+  return found;
+}
+
+}  // namespace
+
+BufferedRows read_buffered_rows(std::span<const std::byte> bytes, const std::string& where) {
+  BufferedRows out;
+  const RowsHead head = split_head(bytes, where, out.hashes);
+  out.steps = head.steps;
+  // Rows that wait are not committed. How often rollouts are logged is not said here: where some
+  // wait, at least one step each is committed.
+  out.committed = head.rollout_waiting > 0
+                      ? std::min(head.steps - head.metric_waiting, head.rollout_written)
+                      : head.steps - head.metric_waiting;
+  return out;
+}
+
+/// Checked against this file's layout; `rows` is left at the rows themselves.
+RowsHead RunFile::State::read_head(std::span<const std::byte>& rows, const RowsHead& own,
+                                   std::vector<DatasetHash>& hashes) const {
+  const RowsHead found = split_head(rows, path.string(), hashes);
+  if (found.metric_bytes != own.metric_bytes || found.rollout_bytes != own.rollout_bytes ||
+      found.metric_waiting > metrics.capacity || found.rollout_waiting > rollouts.capacity)
     throw Error(
         ErrorKind::input,
         concat(path.string(), ": the checkpoint's buffered rows do not belong to this run, got ",
                rows.size(), " bytes"));
-  rows = rows.subspan(sizeof found);
   return found;
 }
 
@@ -178,41 +258,67 @@ void RunFile::State::count_checkpoints(std::uint64_t file_size) {
     ++checkpoints;
 }
 
+/// Cuts a copy back to the checkpoint, everything checked.
+void RunFile::State::prepare_resume(const std::filesystem::path& temporary,
+                                    std::span<const std::byte> rows) {
+  // Outside of SWMR mode HDF5 writes in any order, so a kill in here would lose the file: the cut
+  // is made in a copy, which then takes the file's place.
+  h5::copy_run(path, temporary);
+  reach_fault_point(FaultPoint::resume_copied);
+  file = h5::open_for_writing(temporary);
+  note_file(path);  // what is wrong with the copy is wrong with the original
+  if (h5::read_text_attribute(file, "format", path.string()) != kRunFormat)
+    throw Error(ErrorKind::input, concat(path.string(), ": not a motley run; allowed: a run.h5"));
+  open_datasets();
+  if (check_seal(path, file) != Seal::absent) {
+    verify_fixed(file, path.string());
+    const Digest open = open_seal();
+    h5::write_rows(h5::own(H5Dopen2(file, kSealPath, H5P_DEFAULT), ErrorKind::input, kSealPath),
+                   Type::u1, 0, open.size(), open.data(), ErrorKind::io, kSealPath);
+  }
+  RowsHead head;
+  std::vector<DatasetHash> hashes;
+  head.metric_bytes = row_bytes(metrics);
+  head.rollout_bytes = row_bytes(rollouts);
+  if (!rows.empty()) head = read_head(rows, head, hashes);
+  steps = head.steps;
+  evals = head.evals;
+  restore(metrics, head.metric_written, head.metric_waiting, rows);
+  restore(rollouts, head.rollout_written, head.rollout_waiting, rows);
+  const std::uint64_t size = std::filesystem::file_size(path);
+  count_checkpoints(size);
+  cut_to(head, size);
+  verify_and_hash(hashes);
+  note_resume();
+  reach_fault_point(FaultPoint::resume_cut);
+}
+
 RunFile RunFile::open_for_resume(const std::filesystem::path& path, const RunHeader& header,
                                  std::span<const std::byte> rows) {
   h5::start();
   h5::require_memory();
   auto state = std::make_unique<State>();
-  State& s = *state;
-  s.path = path;
-  s.header = header;
+  state->path = path;
+  state->header = header;
   std::filesystem::path temporary = path;
   temporary += ".tmp";
-  RowsHead head;
-  s.guarded([&] {
-    // Outside of SWMR mode HDF5 writes in any order, so a kill in here would lose the file: the cut
-    // is made in a copy, which then takes the file's place.
-    h5::copy_run(path, temporary);
-    reach_fault_point(FaultPoint::resume_copied);
-    s.file = h5::open_for_writing(temporary);
-    if (h5::read_text_attribute(s.file, "format", path.string()) != kRunFormat)
-      throw Error(ErrorKind::input, concat(path.string(), ": not a motley run; allowed: a run.h5"));
-    s.open_datasets();
-    head.metric_bytes = row_bytes(s.metrics);
-    head.rollout_bytes = row_bytes(s.rollouts);
-    if (!rows.empty()) head = s.read_head(rows, head);
-    s.steps = head.steps;
-    s.evals = head.evals;
-    s.restore(s.metrics, head.metric_written, head.metric_waiting, rows);
-    s.restore(s.rollouts, head.rollout_written, head.rollout_waiting, rows);
-    const std::uint64_t size = std::filesystem::file_size(path);
-    s.count_checkpoints(size);
-    s.cut_to(head, size);
-    s.note_resume();
-    reach_fault_point(FaultPoint::resume_cut);
-    s.go_live(temporary);
+  state->guarded([&] {
+    state->prepare_resume(temporary, rows);
+    state->go_live(temporary);
   });
   return RunFile(std::move(state));
+}
+
+void RunFile::rehearse_resume(const std::filesystem::path& path, const RunHeader& header,
+                              const std::filesystem::path& trial, std::span<const std::byte> rows) {
+  State state;
+  state.path = path;
+  state.header = header;
+  disarm_fault_point();
+  state.guarded([&] {
+    state.prepare_resume(trial, rows);
+    state.flush();
+  });
 }
 
 }  // namespace motley

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "io/run_file_state.hpp"
 #include "io/schema.hpp"
 
 namespace motley {
@@ -36,6 +37,26 @@ double planned_bytes(const RunHeader& header, std::int64_t evals, std::int64_t c
   }
   for (const std::string& text : header.prompts.text) total += static_cast<double>(text.size());
   return total;
+}
+
+std::size_t buffered_bytes(const RunHeader& header) {
+  // HDF5 keeps a chunk of up to 1 MiB of every dataset, and fills, shuffles and deflates one more.
+  constexpr std::size_t kChunkCache = std::size_t{1} << 20;
+  std::size_t total = 0, largest = 0;
+  for (const DatasetSpec& spec : run_schema(header)) {
+    const bool metric = spec.source == Source::metric, rollout = spec.source == Source::rollout;
+    if (!metric && !rollout) continue;
+    std::size_t row = h5::size_of(spec.type);
+    for (std::size_t i = 1; i < spec.axes.size(); ++i)
+      row *= static_cast<std::size_t>(axis_of(header, spec, spec.axes[i]).size);
+    const std::size_t block =
+        row * static_cast<std::size_t>(metric ? run_file::kColumnRows : chunk_steps(header));
+    total += block;
+    if (!rollout) continue;
+    total += std::min(kChunkCache, block);
+    largest = std::max(largest, block);
+  }
+  return total + 3 * largest;
 }
 
 }  // namespace motley

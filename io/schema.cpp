@@ -257,6 +257,8 @@ std::vector<DatasetSpec> run_schema(const RunHeader& header) {
         "length of its first axis (1 for a scalar)");
   t.add("/integrity/sha256", {"dataset", "byte"}, Type::u1, Source::integrity, "1",
         "SHA-256 of its elements, row-major, little-endian; texts as length (i8) and bytes");
+  t.add("/integrity/seal", {"byte"}, Type::u1, Source::integrity, "1",
+        "SHA-256 of the closed file's bytes, these 32 as zeros; a text while it is written");
   return std::move(t.rows);
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-/// Schema 1.0 of run.h5: one table of every dataset. Creation, staging, resume, digest, docs and
+/// Schema 1.1 of run.h5: one table of every dataset. Creation, staging, resume, digest, docs and
 /// tests go through it.
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace motley {
 
 inline constexpr std::string_view kRunFormat = "motley-run";
-inline constexpr std::string_view kRunFormatVersion = "1.0.0";
+inline constexpr std::string_view kRunFormatVersion = "1.1.0";
 
 /// Who fills a dataset, and with it how its rows reach the file.
 enum class Source {

@@ -38,7 +38,8 @@ void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config,
       "motley::models::adamw_count", Kokkos::RangePolicy<Exec>(exec, 0, R),
       KOKKOS_LAMBDA(const int r) {
         grad_norm(r) = Kokkos::sqrt(norm2(r));
-        if (!Kokkos::isfinite(norm2(r))) report(status, r, Stage::adamw_step, 0, 0, 0);
+        if (!Kokkos::isfinite(norm2(r)))
+          report_parameter(status, r, Stage::adamw_step, kNoParameter);
         if (active(r) != 0 && Kokkos::isfinite(norm2(r))) step(r) += 1;
       });
   const View2<Scalar> m = state.m;
@@ -49,7 +50,11 @@ void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config,
       KOKKOS_LAMBDA(const std::int64_t i) {
         const int r = static_cast<int>(i / N);
         const std::int64_t n = i % N;
-        if (active(r) == 0 || !Kokkos::isfinite(norm2(r))) return;
+        if (!Kokkos::isfinite(norm2(r))) {
+          if (!Kokkos::isfinite(gradient(r, n))) report_parameter(status, r, Stage::adamw_step, n);
+          return;
+        }
+        if (active(r) == 0) return;
         const OptimConfig& c = config(r);
         const double norm = grad_norm(r);
         const double scale = c.grad_clip > 0 && norm > c.grad_clip ? c.grad_clip / norm : 1.0;
@@ -64,6 +69,9 @@ void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config,
             (m(r, n) / c1) / (Kokkos::sqrt(v(r, n) / c2) + static_cast<Scalar>(c.eps)) +
             static_cast<Scalar>(c.weight_decay) * params(r, n);
         params(r, n) -= static_cast<Scalar>(lr(r)) * direction;
+        if (!Kokkos::isfinite(params(r, n)) || !Kokkos::isfinite(m(r, n)) ||
+            !Kokkos::isfinite(v(r, n)))
+          report_parameter(status, r, Stage::adamw_step, n);
       });
 }
 

@@ -44,7 +44,8 @@ AdamState<Scalar> make_adam_state(const char* label, int R, std::int64_t N);
 /// One update: g *= min(1, clip / |g|); m, v with bias correction; p -= lr (m^ / (sqrt(v^) + eps) +
 /// wd p). \param config [R]   \param lr [R] this step's rate   \param active [R] 0 = leave the
 /// replica alone \param grad_norm [R] out, before clipping. A non-finite norm is reported to
-/// `status` and the replica's parameters are left as they were.
+/// `status`, with the first element of the gradient that is not finite, and the replica's
+/// parameters are left as they were; so is the first parameter or moment that becomes non-finite.
 template <class Scalar>
 void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config,
                 const ConstView1<double>& lr, const ConstView1<int>& active,

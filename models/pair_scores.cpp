@@ -49,7 +49,7 @@ struct PairScoreKernel {
     team_for(team, n, [&](int p) {
       const int i = s.first[p];
       const int j = s.second[p];
-      if (!Kokkos::isfinite(s.logit[p])) report(status, r, Stage::pair_scores, b, i, 0);
+      if (!Kokkos::isfinite(s.logit[p])) report(status, r, Stage::pair_scores, b, i, j);
       const float score = static_cast<float>(sigmoid(s.logit[p]));
       pair_score(r, b, i, j) = reversed ? combine(pair_score(r, b, i, j), score) : score;
     });

@@ -1,95 +1,9 @@
 #pragma once
 /// Forward and backward pass of a tile. Device code: one team, all layers.
 
-#include "models/layers.hpp"
-#include "models/tile.hpp"
+#include "models/attention.hpp"
 
 namespace motley {
-
-namespace detail {
-
-/// Keys and values of a stream's layer, `n` positions of them, for kv head h.
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION Segment<Scalar> segment(const Net& net, const Tile<Scalar>& t, int layer,
-                                               int stream, int h, int n) {
-  const int hd = net.head_dim();
-  const int kvw = net.kv_width();
-  const std::int64_t kv = layer * t.kv_stride;
-  const std::int64_t transposed = (std::int64_t{stream} * kvw + h * hd) * t.cap16();
-  const std::int64_t natural = std::int64_t{stream} * t.shape.capacity * kvw + h * hd;
-  Segment<Scalar> s;
-  s.key_t = t.key_t + kv + transposed;
-  s.value = t.value + kv + natural;
-  s.key = t.shape.training ? t.key + kv + natural : nullptr;
-  s.value_t = t.shape.training ? t.value_t + kv + transposed : nullptr;
-  s.n = n;
-  return s;
-}
-
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION int position(const Tile<Scalar>& t, int row) {
-  const int parent = t.parent[t.stream[row]];
-  return t.index[row] + (parent >= 0 ? t.length[parent] : 0);
-}
-
-/// Positions of its own stream that a row attends to.
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION int own_span(const Net& net, const Tile<Scalar>& t, int row) {
-  return net.causal ? t.index[row] + 1 : t.length[t.stream[row]];
-}
-
-/// Rotates queries and keys of all rows and writes keys and values to the store.
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION void store_keys(const Team& team, const Net& net, const Tile<Scalar>& t,
-                                       int layer, const Scalar* rope) {
-  const int hd = net.head_dim();
-  const int kvw = net.kv_width();
-  const int ld = net.qkv_ld();
-  const std::int64_t kv = layer * t.kv_stride;
-  Scalar* qkv = t.qkv + layer * t.layer_stride;
-  team_for(team, t.rows, [&](int i) {
-    const Scalar* table = rope + position(t, i) * hd;
-    Scalar* row = qkv + std::int64_t{i} * ld;
-    for (int h = 0; h < net.heads; ++h) rotate(row + h * hd, table, hd, Scalar(1));
-    for (int h = 0; h < net.kv_heads; ++h) rotate(row + net.width + h * hd, table, hd, Scalar(1));
-    const Scalar* k = row + net.width;
-    const Scalar* v = k + kvw;
-    const int stream = t.stream[i];
-    const int at = t.index[i];
-    const std::int64_t transposed = kv + std::int64_t{stream} * kvw * t.cap16() + at;
-    const std::int64_t natural = kv + (std::int64_t{stream} * t.shape.capacity + at) * kvw;
-    for (int d = 0; d < kvw; ++d) t.key_t[transposed + std::int64_t{d} * t.cap16()] = k[d];
-    for (int d = 0; d < kvw; ++d) t.value[natural + d] = v[d];
-    if (t.shape.training) {
-      for (int d = 0; d < kvw; ++d) t.key[natural + d] = k[d];
-      for (int d = 0; d < kvw; ++d) t.value_t[transposed + std::int64_t{d} * t.cap16()] = v[d];
-    }
-  });
-}
-
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION void attention(const Team& team, const Net& net, const Tile<Scalar>& t,
-                                      int layer) {
-  const int hd = net.head_dim();
-  const int share = net.heads / net.kv_heads;
-  const Scalar scale = Scalar(1) / Kokkos::sqrt(Scalar(hd));
-  const std::int64_t at = layer * t.layer_stride;
-  team_for(team, t.rows * net.heads, [&](int job) {
-    const int i = job / net.heads;
-    const int h = job % net.heads;
-    const int stream = t.stream[i];
-    const int parent = t.parent[stream];
-    const auto prompt = segment(net, t, layer, parent >= 0 ? parent : 0, h / share,
-                                parent >= 0 ? t.length[parent] : 0);
-    const auto own = segment(net, t, layer, stream, h / share, own_span(net, t, i));
-    t.row_lse[at + job] =
-        attend(t.qkv + at + std::int64_t{i} * net.qkv_ld() + h * hd, prompt, own, t.cap16(),
-               net.kv_width(), hd, scale, t.score + std::int64_t{job} * 2 * t.cap16(),
-               t.attended + at + std::int64_t{i} * net.width + h * hd);
-  });
-}
-
-}  // namespace detail
 
 /// Rows -> final normalised states `t.hidden` [rows,D]; keys and values of the rows join the store.
 /// Rows of a stream must come in order of index, after their prompt's rows or in a later call.
@@ -184,65 +98,6 @@ KOKKOS_INLINE_FUNCTION void gain_gradient(const Team& team, int rows, int D, con
                                dy[std::int64_t{i} * D + d] * x[std::int64_t{i} * D + d] * inv[i];
                        });))
   team.team_barrier();
-}
-
-/// Attention backward of a layer: t.dh holds d attended; writes t.dqkv (rotated frame undone).
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION void attention_backward(const Team& team, const Net& net,
-                                               const Tile<Scalar>& t, int layer,
-                                               const Scalar* rope) {
-  const int hd = net.head_dim();
-  const int kvw = net.kv_width();
-  const int ld = net.qkv_ld();
-  const int share = net.heads / net.kv_heads;
-  const Scalar scale = Scalar(1) / Kokkos::sqrt(Scalar(hd));
-  const std::int64_t at = layer * t.layer_stride;
-  const int used = t.shape.max_streams * t.shape.capacity;
-  team_for(team, used, kvw, [&](int i, int d) {
-    t.dkey[std::int64_t{i} * kvw + d] = Scalar(0);
-    t.dvalue[std::int64_t{i} * kvw + d] = Scalar(0);
-  });
-  // One thread per key-value head walks all rows in order: rows of a stream add to the same keys,
-  // and the order of these sums must not depend on the team.
-  team_for(team, net.kv_heads, [&](int kvh) {
-    Scalar* p = t.score + std::int64_t{kvh} * 2 * t.cap16();
-    Scalar* ds = p + t.cap16();
-    for (int i = 0; i < t.rows; ++i) {
-      const int stream = t.stream[i];
-      const int parent = t.parent[stream];
-      const auto own = segment(net, t, layer, stream, kvh, own_span(net, t, i));
-      const std::int64_t own_at = std::int64_t{stream} * t.shape.capacity * kvw + kvh * hd;
-      for (int h = kvh * share; h < (kvh + 1) * share; ++h) {
-        const Scalar* q = t.qkv + at + std::int64_t{i} * ld + h * hd;
-        const Scalar* out = t.attended + at + std::int64_t{i} * net.width + h * hd;
-        const Scalar* dout = t.dh + std::int64_t{i} * net.width + h * hd;
-        Scalar* dq = t.dqkv + std::int64_t{i} * ld + h * hd;
-        const Scalar lse = t.row_lse[at + i * net.heads + h];
-        Scalar delta = 0;
-        for (int d = 0; d < hd; ++d) {
-          delta += dout[d] * out[d];
-          dq[d] = Scalar(0);
-        }
-        if (parent >= 0) {
-          const auto prompt = segment(net, t, layer, parent, kvh, t.length[parent]);
-          const std::int64_t prompt_at = std::int64_t{parent} * t.shape.capacity * kvw + kvh * hd;
-          attend_segment_backward(q, prompt, t.cap16(), kvw, hd, scale, lse, delta, dout, p, ds, dq,
-                                  t.dkey + prompt_at, t.dvalue + prompt_at);
-        }
-        attend_segment_backward(q, own, t.cap16(), kvw, hd, scale, lse, delta, dout, p, ds, dq,
-                                t.dkey + own_at, t.dvalue + own_at);
-      }
-    }
-  });
-  team_for(team, t.rows, [&](int i) {
-    const Scalar* table = rope + position(t, i) * hd;
-    Scalar* row = t.dqkv + std::int64_t{i} * ld;
-    const std::int64_t from = (std::int64_t{t.stream[i]} * t.shape.capacity + t.index[i]) * kvw;
-    for (int d = 0; d < kvw; ++d) row[net.width + d] = t.dkey[from + d];
-    for (int d = 0; d < kvw; ++d) row[net.width + kvw + d] = t.dvalue[from + d];
-    for (int h = 0; h < net.heads; ++h) rotate(row + h * hd, table, hd, Scalar(-1));
-    for (int h = 0; h < net.kv_heads; ++h) rotate(row + net.width + h * hd, table, hd, Scalar(-1));
-  });
 }
 
 }  // namespace detail

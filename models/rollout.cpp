@@ -58,7 +58,9 @@ struct RolloutKernel {
   }
 
   /// What the sampler's logits of token t have that the trainer's have not.
-  KOKKOS_INLINE_FUNCTION void add_noise(int r, int b, int g, int t, Scalar* row) const {
+  KOKKOS_INLINE_FUNCTION void disturb(int r, int b, int g, int t, Scalar* row) const {
+    const LogitFault& f = key.fault;
+    if (f.r == r && f.b == b && f.g == g && f.t == t) row[0] = static_cast<Scalar>(f.value);
     const double deviation = key.sampling(r).noise_std;
     if (deviation == 0.0) return;
     const DrawKey draw{key.seed(r), Stream::mismatch, key.step};
@@ -83,9 +85,10 @@ struct RolloutKernel {
     out.log_prob(r, b, g, t) = static_cast<float>(log_prob);
     out.entropy(r, b, g, t) = static_cast<float>(entropy);
     out.kept_mass(r, b, g, t) = drawn.kept_mass;
-    if (drawn.token == kEos || t == T - 1) {
+    const bool ended = drawn.token == kEos && !key.sampling(r).ignore_eos;
+    if (ended || t == T - 1) {
       out.length(r, b, g) = t + 1;
-      out.finish(r, b, g) = static_cast<int>(drawn.token == kEos ? Finish::eos : Finish::length);
+      out.finish(r, b, g) = static_cast<int>(ended ? Finish::eos : Finish::length);
     }
   }
 
@@ -117,7 +120,7 @@ struct RolloutKernel {
         team_for(team, count, [&](int j) {
           Scalar* row = t.logits + (1 + j) * ld;
           for (int v = 0; v < net.vocab; ++v) row[v] = t.logits[v];
-          add_noise(r, b, g0 + j, 0, row);
+          disturb(r, b, g0 + j, 0, row);
           const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
           record(r, b, g0 + j, 0, row, softmax, row_entropy(row, net.vocab, softmax));
         });
@@ -157,7 +160,7 @@ struct RolloutKernel {
         t.hidden[std::int64_t{i} * net.width + d] = t.hidden[std::int64_t{last} * net.width + d];
       });
     }
-    if (key.sampling(r).noise_std != 0.0) {
+    if (key.sampling(r).noise_std != 0.0 || (key.fault.r == r && key.fault.t == 0)) {
       noisy_first_tokens(team, t, r, b0, nb);
       return;
     }
@@ -229,7 +232,7 @@ struct RolloutKernel {
             Scalar* row = tile.logits + std::int64_t{i} * net.vocab_ld();
             const int completion = tile.stream[first + i] - nb;
             const int b = prompt_at(r, b0 + completion / G);
-            add_noise(r, b, completion % G, t, row);
+            disturb(r, b, completion % G, t, row);
             const auto softmax = scale_and_normalise(row, net.vocab, inv_temperature);
             const Scalar entropy = row_entropy(row, net.vocab, softmax);
             record(r, b, completion % G, t, row, softmax, entropy);

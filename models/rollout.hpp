@@ -8,6 +8,13 @@
 
 namespace motley {
 
+/// A logit of the sampler that is overwritten on purpose (experiments/fault_injection.hpp).
+struct LogitFault {
+  int r = -1;  ///< -1 = none
+  int b = 0, g = 0, t = 0;
+  float value = 0.0f;
+};
+
 /// Where a rollout's draws come from and how it samples, per replica.
 struct RolloutKey {
   ConstView1<SamplingParams> sampling;  ///< [R]
@@ -17,6 +24,7 @@ struct RolloutKey {
   std::uint32_t attempt = 0;   ///< generation batch of the step; the items of a later one follow
   ConstView2<int> slots = {};  ///< [R,B] prompts to sample, in increasing order; empty = all
   ConstView1<int> num_slots = {};  ///< [R] how many of them
+  LogitFault fault = {};
 };
 
 /// What a rollout writes; the sampler's fields of a RolloutBuffer.

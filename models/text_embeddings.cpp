@@ -17,7 +17,7 @@ struct TextEmbeddingKernel {
     const int E = static_cast<int>(embedding.extent(3));
     double square = 0;
     for (int e = 0; e < width; ++e) square += double(state[e]) * double(state[e]);
-    if (!Kokkos::isfinite(square)) report(status, r, Stage::pair_scores, b, g, 0);
+    if (!Kokkos::isfinite(square)) report(status, r, Stage::pair_scores, b, g, g);
     const bool none = !(square > 0);
     const double scale = none ? 0.0 : 1.0 / Kokkos::sqrt(square);
     for (int e = 0; e < E; ++e)

@@ -62,18 +62,20 @@ struct Tile {
   Scalar* value_t;  ///< [streams,KVH,hd,cap16], training only
   std::int64_t kv_stride;
   // scratch
-  Scalar* score;       ///< [rows,H,span16] attention weights of a row
+  Scalar* score;       ///< [rows,H,2*cap16] attention weights; the host holds one head at a time
+  Scalar* inv_weight;  ///< [rows] 1 / sum of a row's weights
   Scalar* logits;      ///< [head_rows + 2,vocab_ld]; the last two rows are scratch
   Scalar* ref_logits;  ///< [head_rows,vocab_ld], reference
   Scalar* ref_hidden;  ///< [rows,D], reference
   // backward scratch
-  Scalar* dx;        ///< [rows,D]
-  Scalar* dh;        ///< [rows,D]
-  Scalar* dgate_up;  ///< [rows,gate_up_ld]
-  Scalar* dact;      ///< [rows,F]
-  Scalar* dqkv;      ///< [rows,qkv_ld]
-  Scalar* dkey;      ///< [streams,cap,KVW]
-  Scalar* dvalue;    ///< [streams,cap,KVW]
+  Scalar* dx;           ///< [rows,D]
+  Scalar* dh;           ///< [rows,D]
+  Scalar* dgate_up;     ///< [rows,gate_up_ld]
+  Scalar* dact;         ///< [rows,F]
+  Scalar* dqkv;         ///< [rows,qkv_ld]
+  Scalar* dkey;         ///< [streams,cap,KVW]
+  Scalar* dvalue;       ///< [streams,cap,KVW]
+  Scalar* score_slope;  ///< [rows,2*cap16] slopes of a head's scores (host)
 
   KOKKOS_INLINE_FUNCTION int cap16() const { return Net::pad16(shape.capacity); }
 };
@@ -148,6 +150,7 @@ KOKKOS_INLINE_FUNCTION std::int64_t lay_out_tile(const Net& net, const TileShape
   at = kv_begin + tile.kv_stride * net.layers;
 
   tile.score = take(M * net.heads * 2 * cap16);
+  tile.inv_weight = take(M);
   tile.logits = take(std::int64_t{shape.head_rows + 2} * net.vocab_ld());
   tile.ref_logits =
       shape.reference ? take(std::int64_t{shape.head_rows} * net.vocab_ld()) : nullptr;
@@ -160,6 +163,7 @@ KOKKOS_INLINE_FUNCTION std::int64_t lay_out_tile(const Net& net, const TileShape
     tile.dqkv = take(M * net.qkv_ld());
     tile.dkey = take(S * shape.capacity * kvw);
     tile.dvalue = take(S * shape.capacity * kvw);
+    tile.score_slope = take(M * 2 * cap16);
   }
   return at;
 }

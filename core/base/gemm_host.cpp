@@ -90,6 +90,8 @@ void host_gemm(int M, int N, int K, const Scalar* a, int a_row, int a_col, const
   int n = 0;
   for (; n + kRegisterVectors * W <= N; n += kRegisterVectors * W)
     panel<Scalar, kRegisterVectors>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
+  for (; n + 2 * W <= N; n += 2 * W)
+    panel<Scalar, 2>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
   for (; n + W <= N; n += W)
     panel<Scalar, 1>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
   // Columns left over: widths of motley's matrices are multiples of 16 except in odd

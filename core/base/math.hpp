@@ -73,9 +73,15 @@ KOKKOS_INLINE_FUNCTION Scalar lane_sum(int n, const F& f) {
 
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION Scalar row_max(const Scalar* row, int n) {
-  Scalar best = row[0];
-  for (int i = 1; i < n; ++i) best = row[i] > best ? row[i] : best;
-  return best;
+  Scalar lane[kLanes];
+  for (int j = 0; j < kLanes; ++j) lane[j] = row[0];
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int j = 0; j < kLanes; ++j) lane[j] = row[i + j] > lane[j] ? row[i + j] : lane[j];
+  for (int j = 0; i + j < n; ++j) lane[j] = row[i + j] > lane[j] ? row[i + j] : lane[j];
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int j = 0; j < width; ++j) lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
+  return lane[0];
 }
 
 /// ln sum exp(row[i] - top), with top = max of the row; -inf entries add nothing.

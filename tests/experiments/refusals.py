@@ -220,7 +220,7 @@ def limits(work):
     big = ("train", "-q", "-c", "tiny.ini", "rollout.prompts=2000", "rollout.group_size=128", "pretrain.cache=runs/base", "-o", "big")
     done = run(*big, cwd=work, before=("prlimit", "--as=700000000"))
     text = done.stderr.strip()
-    if done.returncode != REFUSED or len(text.splitlines()) != 1 or "out of memory" not in text:
+    if done.returncode != REFUSED or len(text.splitlines()) != 1 or "memory: the run would take" not in text:
         raise SystemExit(f"memory: exit {done.returncode}\n{done.stderr}")
     if (work / "big" / "run.h5").exists():
         raise SystemExit("memory: a run file was begun")
@@ -243,7 +243,7 @@ def limits(work):
     wild = ("optim.lr=10", "optim.grad_clip=0", "loss.epochs=8", "optim.weight_decay=1")
     done = run("train", "-q", "-c", "tiny.ini", *wild, "run.steps=200", "-o", "wild", cwd=work)
     text = done.stderr.strip()
-    if done.returncode != 6 or len(text.splitlines()) != 1 or not text.startswith("step "):
+    if done.returncode != 6 or len(text.splitlines()) != 1 or not text.startswith("wild: step "):
         raise SystemExit(f"numbers: exit {done.returncode}\n{done.stderr}")
     if run("inspect", "wild", cwd=work).returncode != 0:
         raise SystemExit("numbers: the log of a failed run cannot be read")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same bits, run as a user would: repeated, threaded, packed, with classes kept across a kill.
 
-usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | packed | classes | refusals | options
+usage: reproduce.py MOTLEY CASE      CASE: repeat | threads | logged | packed | classes | refusals | options
 Standard library only. Exits 1 with the first difference.
 """
 
@@ -183,6 +183,32 @@ def threads(work):
     expect(len(digests) == 1, f"digests differ over thread counts or micro-batches: {digests}")
 
 
+def logged(work):
+    """What is logged changes no number: over what both files hold, every setting of log.* gives the same."""
+    run("train", "-c", "tiny.ini", "-o", "plain", cwd=work)
+    expect_moves(work / "plain")
+    settings = (
+        ["log.rollouts=none"], ["log.rollouts=every:4"], ["log.log_prob=f16"], ["log.log_prob=none"], ["log.entropy=on", "log.pair_score=on"],
+        ["log.diagnostics=every:3"], ["log.eval_samples=on"],
+        ["log.rollouts=every:7", "log.log_prob=f16", "log.entropy=on", "log.pair_score=on", "log.diagnostics=every:5", "log.eval_samples=on", "checkpoint.every_steps=3"],
+    )
+    folders = ["plain"]
+    for i, words in enumerate(settings):
+        run("train", "-c", "tiny.ini", *words, "-o", f"log{i}", threads=1 + i % 2, cwd=work)
+        folders.append(f"log{i}")
+    for a in folders:
+        for b in folders:
+            done = run("digest", a, b, "--common", check=False, cwd=work)
+            expect(done.returncode == 0, f"{a} and {b} differ in what both hold:\n{done.stdout}")
+    # The comparison sees a run that is another: also where few steps are common.
+    run("train", "-c", "tiny.ini", "run.seed=8", "log.rollouts=every:4", "-o", "other", cwd=work)
+    different = run("digest", "log7", "other", "--common", check=False, cwd=work)
+    expect(different.returncode == 4 and "/rollouts/token" in different.stdout, f"another seed passes as the same:\n{different.stdout}")
+    for interval in (1, 2, 7, 100):
+        run("train", "-c", "tiny.ini", f"checkpoint.every_steps={interval}", f"loss.micro_batches={1 + interval % 5}", "-o", f"c{interval}", cwd=work)
+        expect(digest(work / f"c{interval}") == digest(work / "plain"), f"a checkpoint every {interval} steps gives another digest")
+
+
 def packed(work):
     (work / "sweep.ini").write_text(SWEEP)
     run("sweep", "run", "sweep.ini", cwd=work)
@@ -291,7 +317,7 @@ def options(work):
 def main():
     global motley
     motley = str(pathlib.Path(sys.argv[1]).resolve())
-    cases = {c.__name__: c for c in (repeat, threads, packed, classes, refusals, options)}
+    cases = {c.__name__: c for c in (repeat, threads, logged, packed, classes, refusals, options)}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         # Where numbers must agree, a policy that is rewarded: one whose weights never move agrees with anything.

@@ -29,9 +29,9 @@ def failing(work, at, log=""):
 
 def logged(log):
     """(call, path) of every call that was counted; the log is removed."""
-    lines = [line.split(" ", 2)[1:] for line in log.read_text().splitlines()] if log.exists() else []
+    lines = [line.split(" ", 2) for line in log.read_text().splitlines()] if log.exists() else []
     log.unlink(missing_ok=True)
-    return [(call, pathlib.Path(path)) for call, path in lines]
+    return [(call, pathlib.Path(path)) for _, call, path in sorted(lines, key=lambda line: int(line[0]))]
 
 
 def calls_of(work, words):
@@ -194,7 +194,7 @@ def injected(work):
     for call in ("pwrite64", "write", "fsync", "ftruncate", "rename", "openat"):
         n = 0
         while True:
-            n += 1 if program.full or call in ("fsync", "rename", "ftruncate") else 11
+            n += 1 if program.full else 3 if call in ("fsync", "rename", "ftruncate") else 31
             shutil.rmtree(folder, ignore_errors=True)
             failed, lines = traced(work, words, *paths, "-e", f"inject={call}:error=ENOSPC:when={n}")
             hit = [line for line in lines if "(INJECTED)" in line]

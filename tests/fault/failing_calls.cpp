@@ -3,10 +3,10 @@
 ///     LD_PRELOAD=libfailing_calls.so FAULT_FOLDER=/DIR FAULT_AT=17 FAULT_LOG=/tmp/calls motley
 ///     train ...
 ///
-/// Counts, over all threads, the calls that make, write, sync, cut or rename files below
-/// FAULT_FOLDER. The FAULT_AT-th of them fails with ENOSPC and is not carried out; 0 = none. Each
-/// is written to FAULT_LOG as "NUMBER CALL PATH". strace can inject errors as well, but counts each
-/// thread's calls apart, so that it cannot name every single one.
+/// Counts, over all threads and forked children, the calls that make, write, sync, cut or rename
+/// files below FAULT_FOLDER. The FAULT_AT-th of them fails with ENOSPC and is not carried out; 0 =
+/// none. Each is written to FAULT_LOG as "NUMBER CALL PATH". strace can inject errors as well, but
+/// counts each thread's calls apart, so that it cannot name every single one.
 
 #include <atomic>
 #include <cerrno>
@@ -16,7 +16,9 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <new>
 #include <string>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -52,11 +54,15 @@ std::string absolute(int folder, const char* path) {
   return ::getcwd(here, sizeof here) == nullptr ? "" : std::string(here) + "/" + path;
 }
 
+/// Calls so far: of this process and of the children it forks, which read run files for it.
+std::atomic<long>* const shared_count =
+    new (::mmap(nullptr, sizeof(std::atomic<long>), PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS, -1, 0)) std::atomic<long>{0};
+
 /// Counts a call on `path`; true when it is the one that fails.
 bool fails(const char* call, const std::string& path) {
   if (!below(path)) return false;
   const int kept = errno;
-  static std::atomic<long> count{0};
   static const long at = [] {
     const char* text = std::getenv("FAULT_AT");
     return text == nullptr ? 0L : std::atol(text);
@@ -67,7 +73,7 @@ bool fails(const char* call, const std::string& path) {
                            : static_cast<int>(::syscall(SYS_openat, AT_FDCWD, text,
                                                         O_WRONLY | O_CREAT | O_APPEND, 0644));
   }();
-  const long number = ++count;
+  const long number = ++*shared_count;
   if (log >= 0) {
     const std::string line = std::to_string(number) + " " + call + " " + path + "\n";
     ::syscall(SYS_write, log, line.data(), line.size());

@@ -8,6 +8,7 @@
 #include "io/half.hpp"
 #include "io/run_digest.hpp"
 #include "io/run_reader.hpp"
+#include "io/run_verify.hpp"
 #include "io/schema.hpp"
 #include "run_fixture.hpp"
 

@@ -200,7 +200,7 @@ TEST(RewardModel, QualityIsTheStandardisedScoreOrItsSigmoid) {
   Kokkos::deep_copy(score, s);
   reward_quality(Exec(), params, score, finish, quality, status);
   EXPECT_EQ(on_host(status)(0), kStatusClear);
-  EXPECT_EQ(describe_status(on_host(status)(1)), "stage score, prompt 1, completion 1, position 0");
+  EXPECT_EQ(describe_status(on_host(status)(1)), "stage score, prompt 1, completion 1");
 }
 
 TEST(RewardModel, TextsArePromptAndCompletion) {

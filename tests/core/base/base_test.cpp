@@ -42,6 +42,68 @@ TEST(Philox, AnAddressIsItsFourParts) {
   EXPECT_EQ(uniform_below(0xffffffffu, 10), 9u);
 }
 
+/// Words of Philox from kernels of several launch shapes, of a key that asks for Random123's
+/// vectors.
+void philox_in_kernels(const std::vector<Philox4>& counters, const std::vector<Philox4>& keys,
+                       std::vector<View2<std::uint32_t>>& words) {
+  const int n = static_cast<int>(counters.size());
+  const View1<Philox4> counter("motley::test::counter", n), key("motley::test::key", n);
+  const auto host_counter = Kokkos::create_mirror(counter), host_key = Kokkos::create_mirror(key);
+  for (int i = 0; i < n; ++i) {
+    host_counter(i) = counters[static_cast<std::size_t>(i)];
+    host_key(i) = keys[static_cast<std::size_t>(i)];
+  }
+  Kokkos::deep_copy(counter, host_counter);
+  Kokkos::deep_copy(key, host_key);
+  for (int shape = 0; shape < 4; ++shape) {
+    const View2<std::uint32_t> out("motley::test::words", n, 4);
+    const auto draw = KOKKOS_LAMBDA(const int i) {
+      const Philox4 x = philox4x32_10(counter(i), key(i).x[0], key(i).x[1]);
+      for (int k = 0; k < 4; ++k) out(i, k) = x.x[k];
+    };
+    if (shape == 0)
+      Kokkos::parallel_for("motley::test::range", Kokkos::RangePolicy<Exec>(0, n), draw);
+    if (shape == 1)
+      Kokkos::parallel_for("motley::test::chunks",
+                           Kokkos::RangePolicy<Exec>(0, n, Kokkos::ChunkSize(1)), draw);
+    if (shape == 2)
+      Kokkos::parallel_for(
+          "motley::test::backwards", Kokkos::RangePolicy<Exec>(0, n),
+          KOKKOS_LAMBDA(const int i) { draw(n - 1 - i); });
+    if (shape == 3)
+      Kokkos::parallel_for(
+          "motley::test::teams", TeamPolicy(Exec(), n, 1),
+          KOKKOS_LAMBDA(const Team& team) { draw(team.league_rank()); });
+    words.push_back(out);
+  }
+}
+
+TEST(Philox, KnownAnswersOnTheBackendWhateverTheLaunch) {
+  const std::uint32_t ones = 0xffffffffu;
+  std::vector<Philox4> counters = {{{0, 0, 0, 0}},
+                                   {{ones, ones, ones, ones}},
+                                   {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}};
+  std::vector<Philox4> keys = {
+      {{0, 0, 0, 0}}, {{ones, ones, 0, 0}}, {{0xa4093822, 0x299f31d0, 0, 0}}};
+  const std::vector<Philox4> answers = {{{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+                                        {{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+                                        {{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}}};
+  for (std::uint32_t i = 0; i < 997; ++i) {
+    counters.push_back({{i, i / 7, 3, 2}});
+    keys.push_back({{i % 5, 1, 0, 0}});
+  }
+  std::vector<View2<std::uint32_t>> words;
+  philox_in_kernels(counters, keys, words);
+  for (const auto& view : words) {
+    const auto got = on_host(view);
+    for (std::size_t i = 0; i < counters.size(); ++i) {
+      const Philox4 want =
+          i < answers.size() ? answers[i] : philox4x32_10(counters[i], keys[i].x[0], keys[i].x[1]);
+      for (std::size_t k = 0; k < 4; ++k) ASSERT_EQ(got(i, k), want.x[k]) << i;
+    }
+  }
+}
+
 TEST(Math, ExpIsWithinAFewUnitsInTheLastPlace) {
   double worst = 0;
   for (int i = 0; i <= 200000; ++i) {
@@ -138,6 +200,16 @@ TEST(Arena, TensorsAreAlignedAndDoNotOverlap) {
 TEST(Status, TheWordNamesStageAndAddress) {
   EXPECT_EQ(describe_status(pack_status(Stage::policy_gradient, 3, 5, 17)),
             "stage policy_gradient, prompt 3, completion 5, position 17");
+  EXPECT_EQ(describe_status(pack_status(Stage::score, 3, 5, 0)),
+            "stage score, prompt 3, completion 5");
+  EXPECT_EQ(describe_status(pack_status(Stage::pair_scores, 3, 5, 7)),
+            "stage pair_scores, prompt 3, completion 5 with completion 7");
+  EXPECT_EQ(describe_status(pack_status(Stage::mismatch, 0, 1, 2)),
+            "stage mismatch, prompt 0, completion 1, position 2");
+  EXPECT_EQ(describe_status(pack_parameter(Stage::adamw_step, 123456789012)),
+            "stage adamw_step, parameter 123456789012");
+  EXPECT_EQ(describe_status(pack_parameter(Stage::adamw_step, kNoParameter)), "stage adamw_step");
+  EXPECT_LT(pack_parameter(Stage::adamw_step, 7), pack_parameter(Stage::adamw_step, kNoParameter));
   EXPECT_LT(pack_status(Stage::rollout, 1, 0, 0), pack_status(Stage::rollout, 1, 0, 1));
   EXPECT_LT(pack_status(Stage::rollout, 9, 9, 9), pack_status(Stage::score_tokens, 0, 0, 0));
 }
