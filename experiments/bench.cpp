@@ -4,10 +4,6 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <map>
-#include <optional>
-#include <sstream>
 
 #include "core/base/error.hpp"
 #include "experiments/memory_limit.hpp"

@@ -41,6 +41,8 @@ void stage_rollout(const Exec& exec, TrainingState& s, const Generation& g) {
           ConstView2<int>(), rollout_output(x), s.status);
 }
 
+namespace {
+
 bool scores_anew(const TrainingState& s, std::uint32_t step) {
 #ifndef NDEBUG
   (void)s, (void)step;
@@ -51,6 +53,8 @@ bool scores_anew(const TrainingState& s, std::uint32_t step) {
          step % kAgreementSteps == 0 || (every > 0 && (step + 1) % every == 0);
 #endif
 }
+
+}  // namespace
 
 void stage_score_tokens(const Exec& exec, TrainingState& s, const Generation& g) {
   if (!scores_anew(s, g.step)) {
