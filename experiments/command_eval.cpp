@@ -14,6 +14,7 @@
 #include "experiments/cli.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/trainer.hpp"
+#include "experiments/training_step.hpp"
 #include "io/checkpoint.hpp"
 
 namespace motley {
@@ -119,10 +120,7 @@ std::vector<Evaluated> evaluate_all(const std::vector<RunConfig>& configs,
                                     const NamedCheckpoint& from) {
   const RunConfig& first = configs.front();
   const auto task = make_task(first.task, {first.base_seed()});
-  TransformerConfig model = first.model;
-  model.vocab = task->vocabulary().size();
-  model.max_positions =
-      task->max_prompt() + std::max(first.rollout.max_tokens, task->max_completion());
+  const TransformerConfig model = policy_model(first, *task);
   const NetLayout layout = make_net_layout(model, true);
   const Weights<float> weights = make_weights<float>("policy", 1, layout.net, model.rope_theta);
   const std::vector<float> policy = policy_of_checkpoint(from.checkpoint, layout.tensors);

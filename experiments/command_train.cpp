@@ -84,11 +84,7 @@ Outlook outlook_of(const RunConfig& config) {
   out.memory = plan_memory({config});
   const auto task = make_task(config.task, {config.base_seed()});
   const int V = task->vocabulary().size();
-  TransformerConfig model = config.model;
-  model.vocab = V;
-  model.max_positions =
-      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
-  out.policy = make_net_layout(model, true).tensors.weights();
+  out.policy = make_net_layout(policy_model(config, *task), true).tensors.weights();
   out.classifier =
       make_pair_net_layout(config.classifier, V, config.rollout.max_tokens).tensors.weights();
   const double B = config.rollout.prompts, G = config.rollout.group_size;

@@ -7,6 +7,7 @@
 #include "experiments/base_policy.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/trainer.hpp"
+#include "experiments/training_step.hpp"
 #include "io/run_size.hpp"
 #include "models/net.hpp"
 
@@ -19,11 +20,8 @@ double planned_folder_bytes(const RunConfig& config) {
   const RunHeader header = make_run_header(config, *task, 0, BasePolicy{});
   const auto every = [&](int steps) { return steps > 0 ? config.run.steps / steps : 0; };
   const std::int64_t checkpoints = every(config.checkpoint.every_steps) + 1;
-  TransformerConfig model = config.model;
-  model.vocab = task->vocabulary().size();
-  model.max_positions =
-      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
-  const double weights = static_cast<double>(make_net_layout(model, true).tensors.weights());
+  const double weights =
+      static_cast<double>(make_net_layout(policy_model(config, *task), true).tensors.weights());
   // One more than are kept: the new one is whole before the oldest goes.
   const auto held =
       static_cast<double>(std::min<std::int64_t>(checkpoints, config.checkpoint.keep + 1));

@@ -7,6 +7,7 @@
 #include "experiments/hf_folder.hpp"
 #include "experiments/options.hpp"
 #include "experiments/trainer.hpp"
+#include "experiments/training_step.hpp"
 #include "io/checkpoint.hpp"
 #include "io/files.hpp"
 #include "io/run_digest.hpp"
@@ -56,10 +57,7 @@ PolicyFile policy_of_task(const RunConfig& config, const std::string& source) {
   PolicyFile policy;
   policy.source = source;
   const auto task = make_task(config.task, {config.base_seed()});
-  policy.model = config.model;
-  policy.model.vocab = task->vocabulary().size();
-  policy.model.max_positions =
-      task->max_prompt() + std::max(config.rollout.max_tokens, task->max_completion());
+  policy.model = policy_model(config, *task);
   policy.token = task->vocabulary().token;
   policy.special = {kPad, kEos, -1, kPad};
   policy.documents["tokenizer.json"] = tokenizer_json(policy.token, task->vocabulary().special);

@@ -133,6 +133,14 @@ void make_partition_state(const std::vector<RunConfig>& configs, TrainingState& 
 
 }  // namespace
 
+TransformerConfig policy_model(const RunConfig& config, const Task& task) {
+  TransformerConfig model = config.model;
+  model.vocab = task.vocabulary().size();
+  model.max_positions =
+      task.max_prompt() + std::max(config.rollout.max_tokens, task.max_completion());
+  return model;
+}
+
 TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task) {
   MOTLEY_REQUIRE(!configs.empty(), ErrorKind::internal, "a batch without runs");
   const RunConfig& first = configs.front();
@@ -168,9 +176,7 @@ TrainingState make_training_state(const std::vector<RunConfig>& configs, const T
     if (c.loss.policy == PolicyLoss::simko) top_k = std::max(top_k, c.loss.simko_top_k);
   }
 
-  TransformerConfig model = first.model;
-  model.vocab = s.shape.V;
-  model.max_positions = s.shape.P + std::max(s.shape.T, task.max_completion());
+  const TransformerConfig model = policy_model(first, task);
   s.policy = make_net_layout(model, true);
   const Net& net = s.policy.net;
   s.weights = make_weights<float>("policy", R, net, model.rope_theta);

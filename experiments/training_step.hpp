@@ -121,6 +121,9 @@ struct TrainingState {
   std::shared_ptr<Diagnostics> diagnostics;  ///< null where no run logs any
 };
 
+/// The transformer of a run's policy, with the sizes that follow from its task.
+TransformerConfig policy_model(const RunConfig& config, const Task& task);
+
 /// Shapes the state for runs that agree in every array shape. Weights are left zero.
 TrainingState make_training_state(const std::vector<RunConfig>& configs, const Task& task);
 
