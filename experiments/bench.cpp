@@ -79,7 +79,8 @@ class Machine {
         sums.score_s += record.timing.score_s;
         sums.partition_s += record.timing.partition_s;
         sums.update_s += record.timing.update_s;
-        calls_.push_back(calls_in(record));
+        calls_.push_back(total(record, Metric::num_classifier_calls));
+        require_whole(total(record, Metric::tokens_total));
         writer.submit();
       }
       writer.drain();
@@ -99,11 +100,20 @@ class Machine {
   double log_bytes_per_step() const { return bytes_; }
 
  private:
-  static double calls_in(const StepRecord& record) {
-    double calls = 0;
+  /// Of a metric, over all replicas.
+  static double total(const StepRecord& record, Metric metric) {
+    double sum = 0;
     for (std::size_t r = 0; r < record.metrics.extent(0); ++r)
-      calls += record.metrics(r, static_cast<int>(Metric::num_classifier_calls));
-    return calls;
+      sum += record.metrics(r, static_cast<int>(metric));
+    return sum;
+  }
+
+  /// The work is only what is counted while no completion ends early.
+  void require_whole(double tokens) {
+    const Shape& s = state().shape;
+    const double want = double(s.R) * s.B * s.G * s.T;
+    MOTLEY_REQUIRE(tokens == want, ErrorKind::internal, "bench: a step sampled ", tokens,
+                   " tokens, expected ", want);
   }
 
   std::filesystem::path file_of(std::size_t r) const {

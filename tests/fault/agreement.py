@@ -2,7 +2,7 @@
 """Sampler and trainer agree to the bit: a step before a checkpoint checks it, here every step, over all that
 could part them.
 
-usage: agreement.py MOTLEY CASE      CASE: samplers | tasks | broken
+usage: agreement.py MOTLEY CASE      CASE: samplers | tasks | broken | schedule
 Needs h5py and numpy. Exits 1 with the first difference.
 """
 
@@ -99,9 +99,18 @@ def broken(work):
             expect("/plain-" in done.stderr or "stage mismatch" in done.stderr, done.stderr)
 
 
+def schedule(work):
+    """A sampler that leaves the trainer for one token: seen on every sixteenth step and on the step before a checkpoint."""
+    for step, every in ((0, 100), (16, 100), (6, 7)):
+        done = motley(work, "train", "-q", "-c", "tiny.ini", "run.steps=18", f"checkpoint.every_steps={every}", "eval.every_steps=0", "-o", f"d{step}",
+                      inject=f"logits=1.5 step={step} prompt=1 completion=2 position=1")
+        expect(done.returncode == 1, f"step {step}: exit {done.returncode}, the trainer was not asked\n{done.stderr}")
+        expect(f"step {step}, replica 0, stage mismatch, prompt 1, completion 2, position 1" in done.stderr, done.stderr)
+
+
 def main():
     reproduce.motley = str(pathlib.Path(sys.argv[1]).resolve())
-    cases = {c.__name__: c for c in (samplers, tasks, broken)}
+    cases = {c.__name__: c for c in (samplers, tasks, broken, schedule)}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         (work / "tiny.ini").write_text(reproduce.LEARNT)
