@@ -123,7 +123,7 @@ int run_cells(const CommandLine& line, const SweepConfig& sweep) {
   SweepRunOptions options;
   options.folder = sweep_folder(line, sweep);
   options.train.progress = progress_of(line);
-  options.train.max_seconds = line.has("max-time") ? parse_duration(line.get("max-time", "")) : 0;
+  if (line.has("max-time")) stop_after(parse_duration(line.get("max-time", "")));
   options.processes = count_flag(line, "jobs", 1, 1, 4096);
   std::int64_t threads = 0;
   if (parse_integer(line.get("threads", "0"), threads)) options.threads = static_cast<int>(threads);

@@ -243,7 +243,7 @@ int run_train(const CommandLine& line) {
   const FolderState state = check_folder(request.folder, resume, line.has("overwrite"));
   if (!state.warnings.empty()) std::fprintf(stderr, "%s\n", state.warnings.c_str());
   TrainOptions options;
-  options.max_seconds = line.has("max-time") ? parse_duration(line.get("max-time", "")) : 0;
+  if (line.has("max-time")) stop_after(parse_duration(line.get("max-time", "")));
   options.progress = progress_of(line);
   options.overwrite = line.has("overwrite") && !resume;
   RunOutcome outcome;

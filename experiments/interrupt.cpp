@@ -1,6 +1,9 @@
 #include "experiments/interrupt.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <optional>
 #include <string>
 #include <unistd.h>
 
@@ -13,6 +16,7 @@ namespace {
 
 volatile std::sig_atomic_t stop_requested = 0;
 volatile std::sig_atomic_t interrupts = 0;
+std::optional<std::chrono::steady_clock::time_point> deadline;
 
 extern "C" void on_signal(int number) {
   stop_requested = 1;
@@ -35,27 +39,34 @@ void install_stop_signals() {
   sigaction(SIGXFSZ, &action, nullptr);
 }
 
-bool stop_signalled() {
-  return stop_requested != 0;
+void stop_after(double seconds) {
+  using std::chrono::steady_clock;
+  deadline.reset();
+  if (seconds > 0)
+    deadline = steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(
+                                         std::chrono::duration<double>(seconds));
+}
+
+double seconds_to_stop() {
+  if (!deadline) return 0;
+  const std::chrono::duration<double> left = *deadline - std::chrono::steady_clock::now();
+  return std::max(0.001, left.count());
+}
+
+bool stop_asked() {
+  return stop_requested != 0 || (deadline && std::chrono::steady_clock::now() >= *deadline);
+}
+
+bool stop_asked(const std::filesystem::path& folder) {
+  if (stop_asked()) return true;
+  std::error_code ignored;
+  return std::filesystem::remove(folder / "stop_now", ignored);
 }
 
 void leave_if_stopped(const char* work) {
-  if (stop_signalled())
+  if (stop_asked())
     throw Stopped(
         concat("stopped while ", work, ", before the first step; the same command begins again"));
-}
-
-StopRule::StopRule(double max_seconds)
-    : start_(std::chrono::steady_clock::now()), max_seconds_(max_seconds) {}
-
-bool StopRule::should_stop(const std::filesystem::path& folder) const {
-  if (stop_signalled()) return true;
-  if (max_seconds_ > 0 &&
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() >=
-          max_seconds_)
-    return true;
-  std::error_code ignored;
-  return std::filesystem::remove(folder / "stop_now", ignored);
 }
 
 double parse_duration(const std::string& text) {

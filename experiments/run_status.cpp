@@ -173,7 +173,7 @@ int show_reports(const std::function<std::vector<RunReport>()>& make, double sec
                       0;
     if (seconds <= 0 || !more) return 0;
     for (double waited = 0; waited < seconds; waited += 0.1) {
-      if (stop_signalled()) return 0;
+      if (stop_asked()) return 0;
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
   }

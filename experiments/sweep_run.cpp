@@ -21,18 +21,7 @@ namespace motley {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr int kStopped = 75;
-
-double seconds_since(Clock::time_point t) {
-  return std::chrono::duration<double>(Clock::now() - t).count();
-}
-
-/// What is left of the time limit; 0 = no limit.
-double time_left(const TrainOptions& options, Clock::time_point begin) {
-  if (options.max_seconds <= 0) return 0;
-  return std::max(0.001, options.max_seconds - seconds_since(begin));
-}
 
 std::string name_of_pack(const SweepConfig& sweep, const SweepPack& pack) {
   return concat(sweep.cells[pack.cells.front()].folder,
@@ -108,7 +97,6 @@ SweepPack without_faulty(const SweepConfig& sweep, const SweepPack& pack,
 }  // namespace
 
 int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOptions& options) {
-  const Clock::time_point begin = Clock::now();
   int failure = 0;
   std::deque<SweepPack> open(plan.packs.begin(), plan.packs.end());
   const auto note = [&](const Error& error) {
@@ -121,10 +109,8 @@ int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOpt
     std::vector<RunRequest> runs;
     for (const std::size_t i : pack.cells)
       runs.push_back({sweep.cells[i].config, options.folder / sweep.cells[i].folder});
-    TrainOptions train = options.train;
-    train.max_seconds = time_left(options.train, begin);
     try {
-      const std::vector<RunOutcome> outcomes = train_batch(runs, pack.start, pack.resume, train);
+      const std::vector<RunOutcome> outcomes = train_batch(runs, pack.start, pack.resume, options.train);
       if (outcomes.front().status == RunStatus::interrupted) {
         std::fprintf(stderr, "stopped at step %lld; the same command goes on\n",
                      static_cast<long long>(outcomes.front().step));
@@ -145,7 +131,6 @@ int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOpt
 }
 
 int spawn_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOptions& options) {
-  const Clock::time_point begin = Clock::now();
   const std::size_t slots =
       std::min(options.processes, std::max<std::size_t>(1, plan.packs.size()));
   const int all =
@@ -159,7 +144,7 @@ int spawn_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunO
   int result = 0;
   bool told = false;
   while (next < plan.packs.size() || !running.empty()) {
-    const bool stop = stop_signalled() || result == kStopped;
+    const bool stop = stop_asked() || result == kStopped;
     if (stop) {
       if (!told)
         for (const auto& [pid, pack] : running) kill(pid, SIGTERM);
@@ -170,7 +155,7 @@ int spawn_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunO
     while (running.size() < slots && next < plan.packs.size()) {
       const SweepPack& pack = plan.packs[next];
       const pid_t pid = start_process(
-          words_of_pack(sweep, pack, options, time_left(options.train, begin)), environment);
+          words_of_pack(sweep, pack, options, seconds_to_stop()), environment);
       running[pid] = next++;
     }
     int status = 0;

@@ -54,7 +54,6 @@ class Batch {
       : runs_(runs),
         configs_(configs_of(runs)),
         options_(options),
-        stop_(options.max_seconds),
         progress_(options.progress),
         start_(start) {
     const MemoryPlan plan = plan_memory(configs_);
@@ -107,7 +106,7 @@ class Batch {
         const bool last = step == steps;
         if (evaluation_due(step)) evaluate(writer, step);
         bool stop = false;
-        for (const RunRequest& run : runs_) stop = stop_.should_stop(run.folder) || stop;
+        for (const RunRequest& run : runs_) stop = stop_asked(run.folder) || stop;
         if (last || stop || checkpoint_due(step)) checkpoint(writer, step);
         if (stop && !last) {
           status = RunStatus::interrupted;
@@ -353,7 +352,6 @@ class Batch {
   const std::vector<RunRequest>& runs_;
   const std::vector<RunConfig> configs_;
   const TrainOptions& options_;
-  StopRule stop_;
   Progress progress_;
   std::int64_t start_;
   std::size_t memory_ = 0;  ///< planned bytes

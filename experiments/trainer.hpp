@@ -22,7 +22,6 @@ struct RunRequest {
 
 struct TrainOptions {
   std::string command_line;
-  double max_seconds = 0;  ///< 0 = no limit
   ProgressMode progress = ProgressMode::automatic;
   bool overwrite = false;  ///< begin anew whatever the folders hold
 };

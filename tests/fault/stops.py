@@ -71,16 +71,17 @@ def at_random(work):
 def in_pretraining(work):
     """A base policy that takes long does not keep a run from stopping."""
     for stage in ("pretrain.steps=1000000", "pretrain.habit_steps=1000000", "classifier.steps=1000000"):
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGUSR1, None):  # None: --max-time
             folder = work / "run"
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(work / "runs", ignore_errors=True)
-            child = start("train", "-q", "-c", "tiny.ini", "pretrain.gate_every=1000000", stage, "-o", folder, cwd=work)
+            child = start("train", "-q", "-c", "tiny.ini", "pretrain.gate_every=1000000", stage, *(() if number else ("--max-time", "1")), "-o", folder, cwd=work)
             while not glob.glob(str(work / "runs/base/*/.turn")):
                 expect(child.poll() is None, f"{stage}: ended with {child.returncode}")
                 time.sleep(0.005)
             time.sleep(0.2)
-            child.send_signal(number)
+            if number:
+                child.send_signal(number)
             said = child.communicate(timeout=60)[1].strip()
             expect(child.returncode == STOPPED, f"{stage}: exit {child.returncode}\n{said}")
             expect(len(said.splitlines()) == 1 and "before the first step" in said, f"{stage}: {said}")
