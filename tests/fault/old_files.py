@@ -38,7 +38,7 @@ def unpacked(work, version, name):
 
 def versions():
     found = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
-    expect("1.0.0" in found, f"no golden run files in {GOLDEN}")
+    expect(found == ["1.0.0", "1.1.0"], f"no golden run files in {GOLDEN}")
     return found
 
 
