@@ -63,17 +63,14 @@ std::string arm_text(const Report& report, const ReportArm& arm) {
   const Preset* preset = find_preset(option(run, "run.method"));
   std::string out = preset == nullptr ? option(run, "run.method") : preset->title;
   const ReportRun& base = report.runs[report.arms.front().runs.front()];
+  const auto of_preset = [&](const std::string& name, const std::string& text) {
+    return preset != nullptr &&
+           std::any_of(preset->settings.begin(), preset->settings.end(),
+                       [&](const Setting& s) { return s.key == name && s.value == text; });
+  };
   std::vector<std::string> own;
   for (const auto& [key, value] : run.config) {
-    if (key.rfind("run.", 0) == 0 || option(base, key) == value) continue;
-    const bool of_preset =
-        preset != nullptr && std::any_of(preset->settings.begin(), preset->settings.end(),
-                                         [&](const Setting& s) { return s.key == key; });
-    if (preset != nullptr && of_preset) {
-      const auto set = std::find_if(preset->settings.begin(), preset->settings.end(),
-                                    [&](const Setting& s) { return s.key == key; });
-      if (set->value == value) continue;
-    }
+    if (key.rfind("run.", 0) == 0 || option(base, key) == value || of_preset(key, value)) continue;
     own.push_back(key + " = " + value);
   }
   if (!own.empty() && own.size() <= 4) out += "; with " + join(own);

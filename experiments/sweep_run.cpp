@@ -110,7 +110,8 @@ int run_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunOpt
     for (const std::size_t i : pack.cells)
       runs.push_back({sweep.cells[i].config, options.folder / sweep.cells[i].folder});
     try {
-      const std::vector<RunOutcome> outcomes = train_batch(runs, pack.start, pack.resume, options.train);
+      const std::vector<RunOutcome> outcomes =
+          train_batch(runs, pack.start, pack.resume, options.train);
       if (outcomes.front().status == RunStatus::interrupted) {
         std::fprintf(stderr, "stopped at step %lld; the same command goes on\n",
                      static_cast<long long>(outcomes.front().step));
@@ -154,8 +155,8 @@ int spawn_packs(const SweepConfig& sweep, const SweepPlan& plan, const SweepRunO
     }
     while (running.size() < slots && next < plan.packs.size()) {
       const SweepPack& pack = plan.packs[next];
-      const pid_t pid = start_process(
-          words_of_pack(sweep, pack, options, seconds_to_stop()), environment);
+      const pid_t pid =
+          start_process(words_of_pack(sweep, pack, options, seconds_to_stop()), environment);
       running[pid] = next++;
     }
     int status = 0;

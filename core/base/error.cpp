@@ -18,6 +18,20 @@ int exit_code(ErrorKind kind) {
   return 1;
 }
 
+std::string printable(const std::string& text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f)
+      out.append({'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]});
+    else
+      out += c;
+  }
+  return out;
+}
+
 namespace {
 
 /// Levenshtein distance, one row of memory.

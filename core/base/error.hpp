@@ -27,9 +27,14 @@ enum class ErrorKind {
 /// Process exit code of an error kind.
 int exit_code(ErrorKind kind);
 
+/// The text with control characters but line feeds and tabs as \xNN: what a user gave is shown
+/// whole.
+std::string printable(const std::string& text);
+
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  Error(ErrorKind kind, const std::string& message)
+      : std::runtime_error(printable(message)), kind_(kind) {}
   ErrorKind kind() const noexcept { return kind_; }
 
  private:

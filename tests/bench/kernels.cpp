@@ -74,6 +74,32 @@ void register_stages() {
             [](const Exec& e, State& s, StepRecord& r) { stage_collect(e, s, kStep, r); });
 }
 
+/// The gradient as a program would add it up that promises nothing: one partial sum per thread,
+/// where policy_gradient has as many as the shape says, so that threads do not change the bits.
+void gradient_per_thread(benchmark::State& state, const char* name) {
+  Batch b(name);
+  PolicyWorkspace<float>& w = b.batch.state.policy_workspace;
+  const int threads = b.exec.concurrency();
+  const auto R = w.partial.extent(0), N = w.partial.extent(2);
+  w.tiling.chunks = threads;
+  w.partial = View3<float>("motley::bench::partial", R, threads, N);
+  w.sums = View3<double>("motley::bench::sums", R, threads, w.sums.extent(2));
+  w.ratio_max = View2<double>("motley::bench::ratio_max", R, threads);
+  for (auto _ : state) {
+    stage_policy_gradient(b.exec, b.batch.state, 1, 0, minibatch_of(b.batch.state, 0));
+    b.exec.fence();
+  }
+}
+
+void register_cost_of_order() {
+  for (const char* shape : {"S", "M", "L"})
+    benchmark::RegisterBenchmark(
+        (std::string("policy_gradient_per_thread/") + shape).c_str(),
+        [=](benchmark::State& state) { gradient_per_thread(state, shape); })
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
+}
+
 /// M x N x K; C += A^T B where `transposed` (a weight gradient), else C = A B.
 template <class Product>
 void run_product(benchmark::State& state, const Product& product) {
@@ -149,6 +175,7 @@ BENCHMARK(eigen_gradient)->Apply(gradient_shapes);
 int main(int argc, char** argv) {
   Kokkos::ScopeGuard kokkos(argc, argv);
   register_stages();
+  register_cost_of_order();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

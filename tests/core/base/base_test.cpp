@@ -174,6 +174,11 @@ TEST(Error, NearestNameAndExitCodes) {
   EXPECT_EQ(exit_code(ErrorKind::shape), 1);
 }
 
+TEST(Error, ControlCharactersAreShownAndCutNothing) {
+  const Error error(ErrorKind::config, std::string("a\0b\x1b[31m\r\x7f\tc\nd", 14));
+  EXPECT_STREQ(error.what(), "a\\x00b\\x1b[31m\\x0d\\x7f\tc\nd");
+}
+
 TEST(Shape, AWrongExtentIsNamedWithBothShapes) {
   const View3<float> view("motley::test::view", 4, 8, 16);
   try {
