@@ -174,6 +174,7 @@ BENCHMARK(eigen_gradient)->Apply(gradient_shapes);
 
 int main(int argc, char** argv) {
   Kokkos::ScopeGuard kokkos(argc, argv);
+  Eigen::setNbThreads(1);  // as the own product
   register_stages();
   register_cost_of_order();
   benchmark::Initialize(&argc, argv);
