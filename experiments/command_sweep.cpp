@@ -9,6 +9,7 @@
 #include "core/base/error.hpp"
 #include "experiments/cli.hpp"
 #include "experiments/disk_plan.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/run_status.hpp"
 #include "experiments/sweep_config.hpp"
 #include "experiments/sweep_emit.hpp"

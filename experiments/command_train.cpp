@@ -10,6 +10,7 @@
 #include "experiments/disk_plan.hpp"
 #include "experiments/evaluate.hpp"
 #include "experiments/guard.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/memory_limit.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/trainer.hpp"

@@ -117,13 +117,6 @@ bool fits_an_ini_line(const std::string& text) {
   return !both && std::none_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; });
 }
 
-/// The text with control characters as question marks, so that a message stays one line.
-std::string printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; }, '?');
-  return text;
-}
-
 /// Sets one member from text; "" when fine, else what is wrong (without place).
 template <class T, class Allowed>
 std::string assign(const std::string& key, T& member, const Allowed& allowed,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/error.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/numeric_fault.hpp"
 
 extern char** environ;

@@ -6,6 +6,7 @@
 #include "experiments/evaluate.hpp"
 #include "experiments/fault_injection.hpp"
 #include "experiments/guard.hpp"
+#include "experiments/interrupt.hpp"
 #include "experiments/machine.hpp"
 #include "experiments/memory_plan.hpp"
 #include "experiments/numeric_fault.hpp"

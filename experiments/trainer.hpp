@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "experiments/base_policy.hpp"
-#include "experiments/interrupt.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/run_config.hpp"
 #include "io/checkpoint.hpp"
@@ -21,7 +20,6 @@ struct RunRequest {
 };
 
 struct TrainOptions {
-  std::string command_line;
   ProgressMode progress = ProgressMode::automatic;
   bool overwrite = false;  ///< begin anew whatever the folders hold
 };

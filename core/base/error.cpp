@@ -18,13 +18,13 @@ int exit_code(ErrorKind kind) {
   return 1;
 }
 
-std::string printable(const std::string& text) {
+std::string printable(const std::string& text, std::string_view kept) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string out;
   out.reserve(text.size());
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f)
+    if ((byte < 0x20 || byte == 0x7f) && kept.find(c) == std::string_view::npos)
       out.append({'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]});
     else
       out += c;

@@ -27,14 +27,14 @@ enum class ErrorKind {
 /// Process exit code of an error kind.
 int exit_code(ErrorKind kind);
 
-/// The text with control characters but line feeds and tabs as \xNN: what a user gave is shown
-/// whole.
-std::string printable(const std::string& text);
+/// The text with control characters, but those of `kept`, as \xNN: what a user gave is shown whole,
+/// on one line.
+std::string printable(const std::string& text, std::string_view kept = "");
 
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message)
-      : std::runtime_error(printable(message)), kind_(kind) {}
+      : std::runtime_error(printable(message, "\n\t")), kind_(kind) {}
   ErrorKind kind() const noexcept { return kind_; }
 
  private:

@@ -14,7 +14,6 @@ import pathlib
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -345,18 +344,7 @@ def reorder(source, out):
     config.update(vocab_size=V + 4, eos_token_id=words["<eos>"], pad_token_id=words["<pad>"])
     (out / "config.json").write_text(json.dumps(config))
     (out / "tokenizer.json").write_text(json.dumps(tokenizer))
-    write_safetensors(out / "model.safetensors", tensors)
-
-
-def write_safetensors(path, tensors, dtype="F32"):
-    header, data = {}, b""
-    for name, values in sorted(tensors.items()):
-        raw = np.asarray(values).astype({"F32": "<f4", "F16": "<f2", "I64": "<i8"}[dtype]).tobytes()
-        header[name] = {"dtype": dtype, "shape": list(np.shape(values)), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    llama.write_safetensors(out / "model.safetensors", tensors)
 
 
 def refusals(work):
@@ -427,7 +415,7 @@ def refusals(work):
     bad(["bad/model.safetensors", "not a valid safetensors file"], model=b"12345")
     bad(["index.json", "weight_map"], index={})
     bad(["index.json", "../x"], index={"weight_map": {"a": "../x"}})
-    write = lambda changed, dtype="F32": lambda path: write_safetensors(path, changed, dtype)
+    write = lambda changed, dtype="F32": lambda path: llama.write_safetensors(path, changed, dtype)
     without = {k: v for k, v in tensors.items() if k != q}
     bad(["bad/model.safetensors", q, "is missing"], model=write(without))
     bad([q, "is missing", "did you mean"], model=write(dict(without, **{q[:-1]: tensors[q]})))

@@ -24,6 +24,18 @@ def read_safetensors(path):
     return tensors, metadata
 
 
+def write_safetensors(path, tensors, dtype="F32"):
+    """Writes name -> array, all of one type."""
+    header, data = {}, b""
+    for name, values in sorted(tensors.items()):
+        raw = np.asarray(values).astype({"F32": "<f4", "F16": "<f2", "I64": "<i8"}[dtype]).tobytes()
+        header[name] = {"dtype": dtype, "shape": list(np.shape(values)), "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
 def rms_norm(x, gain, eps):
     return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * gain
 
