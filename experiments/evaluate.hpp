@@ -32,6 +32,8 @@ class Evaluator {
   /// Samples of the last evaluation: [R,Q,M,...] on the device.
   const RolloutBuffer& samples() const { return samples_; }
   int prompts() const { return samples_.shape.B; }
+  /// Bytes that eval.exact holds at most, beside the arrays: `Enumerator::most_bytes`.
+  std::size_t most_exact_bytes() const { return enumerator_ ? enumerator_->most_bytes() : 0; }
 
  private:
   void classify(const Exec& exec);

@@ -26,7 +26,8 @@ constexpr std::size_t kOpenFile = std::size_t{2} << 20;
 
 /// Which keys make the arrays of an owner smaller.
 std::string keys_of(const std::string& owner) {
-  if (owner == "evaluate" || owner == "enumerate") return "eval.samples, task.eval_prompts";
+  if (owner == "evaluate") return "eval.samples, task.eval_prompts";
+  if (owner == "enumerate") return "eval.exact_prefixes, eval.exact_prompts";
   if (owner == "record" || owner == "step" || owner == "token_plan" || owner == "filter")
     return "rollout.prompts, rollout.group_size";
   if (owner == "rollout") return "rollout.prompts, rollout.group_size, rollout.max_tokens";
@@ -47,17 +48,25 @@ std::string size_text(std::size_t bytes) {
 [[noreturn]] void refuse(std::size_t runs, const char* least, std::size_t bytes,
                          const MemoryLimit& limit,
                          const std::map<std::string, std::size_t>& owners) {
+  // The keys with what they can make smaller: the three largest, without crumbs.
+  std::map<std::string, std::pair<std::size_t, std::string>> by_keys;
+  for (const auto& [owner, size] : owners) {
+    if (size < bytes / 20) continue;
+    auto& [sum, names] = by_keys[keys_of(owner)];
+    sum += size;
+    names += concat(names.empty() ? "" : " + ", owner);
+  }
   std::vector<std::pair<std::size_t, std::string>> largest;
-  for (const auto& [owner, size] : owners) largest.push_back({size, owner});
+  for (const auto& [keys, of] : by_keys)
+    largest.push_back({of.first, concat(keys, " (", of.second, " ", size_text(of.first), ")")});
   std::sort(largest.rbegin(), largest.rend());
-  std::string keys;
+  std::string smaller;
   for (std::size_t i = 0; i < std::min<std::size_t>(3, largest.size()); ++i)
-    keys += concat(i > 0 ? "; " : "", keys_of(largest[i].second), " (", largest[i].second, " ",
-                   size_text(largest[i].first), ")");
+    smaller += concat(i > 0 ? "; " : "", largest[i].second);
   throw Error(ErrorKind::refused,
               concat("memory: ", runs == 1 ? "the run" : concat(runs, " runs"), " would take ",
                      least, size_text(bytes), ", got ", size_text(limit.bytes), " free (", limit.of,
-                     "); allowed: smaller ", keys,
+                     "); allowed: ", smaller.empty() ? "" : "smaller ", smaller,
                      runs > 1 ? ", or fewer runs packed together (--pack)" : ""));
 }
 
@@ -119,6 +128,8 @@ MemoryPlan plan_by(AllocationTally& tally, const std::vector<RunConfig>& configs
     plan.owners = tally.owners();
     const SavedState saved(state);
     plan.checkpoint = tally.live() - plan.training;
+    plan.training += evaluator.most_exact_bytes();
+    plan.owners["enumerate"] += evaluator.most_exact_bytes();
   }
   for (const RunConfig& config : configs) {
     const RunHeader header = make_run_header(config, *task, 0, BasePolicy{});

@@ -93,6 +93,10 @@ void check(herr_t result, ErrorKind kind, const std::string& what) {
   if (result < 0) throw Error(kind, concat(what, " failed, got ", cause()));
 }
 
+void close(Handle& handle, const std::string& what) {
+  check(handle.close() ? 0 : -1, ErrorKind::io, "closing " + what);
+}
+
 std::size_t size_of(Type type) {
   switch (type) {
     case Type::u1: return 1;

@@ -56,6 +56,8 @@ bool system_refused();
 Handle own(hid_t id, ErrorKind kind, const std::string& what);
 /// \throws Error(kind) when a call has failed
 void check(herr_t result, ErrorKind kind, const std::string& what);
+/// Closes what was written to. \throws Error(io) when HDF5 reports a failure
+void close(Handle& handle, const std::string& what);
 
 /// Element types of the files, all little-endian; text = variable-length UTF-8, name64 = 64 bytes.
 enum class Type : int { u1, u2, i2, i4, i8, u8, f2, f4, f8, text, name64 };

@@ -274,8 +274,9 @@ void RunFile::close(RunStatus status) {
     s.metrics.columns.clear();
     s.rollouts.columns.clear();
     s.other.clear();
-    if (!s.committed_set.close() || !s.status_set.close() || !s.file.close())
-      throw Error(ErrorKind::io, "closing the file failed");
+    h5::close(s.committed_set, "/committed");
+    h5::close(s.status_set, "/status");
+    h5::close(s.file, "the file");
     if (seal != 0) seal_file(s.path, seal);
     sync_file(s.path);
     s.closed = true;

@@ -104,7 +104,7 @@ Repair repair_run(const fs::path& path) {
     h5::write_rows(h5::own(H5Dopen2(file, "/status", H5P_DEFAULT), kInput, "/status"), h5::Type::u1,
                    0, 1, &status, ErrorKind::io, "/status");
     const std::uint64_t seal = seal_offset(file);
-    MOTLEY_REQUIRE(file.close(), ErrorKind::io, copy.string(), ": closing it failed");
+    h5::close(file, copy.string());
     if (seal != 0)
       seal_file(copy, seal);
     else

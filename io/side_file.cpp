@@ -167,7 +167,7 @@ void SideFile::write(std::size_t setting, std::size_t step_index, const SideRows
 
 void SideFile::close() {
   state_->datasets.clear();
-  MOTLEY_REQUIRE(state_->file.close(), kIo, state_->path.string(), ": closing it failed");
+  h5::close(state_->file, state_->path.string());
   sync_file(state_->temporary);
   std::filesystem::rename(state_->temporary, state_->path);
   sync_directory(std::filesystem::absolute(state_->path).parent_path());

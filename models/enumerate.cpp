@@ -14,6 +14,8 @@ namespace {
 /// Strings of a prompt that stand side by side, and prompts: a batch that keeps every core busy.
 constexpr int kStrings = 32;
 constexpr int kRows = 16;
+/// Completions of a prompt that wait for their score.
+constexpr std::size_t kEnded = 4096;
 
 /// Only what prefixes and scoring need; the other fields stay empty.
 RolloutBuffer enumeration_buffer(const Shape& s) {
@@ -43,20 +45,22 @@ std::vector<double> probabilities(const double* logit, int V, bool greedy) {
   return p;
 }
 
-/// -sum p ln p of the classes, in order of appearance; negative ones are not merged.
-double entropy_of(const std::vector<std::pair<int, double>>& classes, double mass) {
-  std::map<int, std::size_t> place;
-  std::vector<double> sums;
-  for (const auto& [label, p] : classes) {
-    std::size_t at = sums.size();
-    if (label >= 0) at = place.try_emplace(label, at).first->second;
-    if (at == sums.size()) sums.push_back(0.0);
-    sums[at] += p;
-  }
-  double h = 0;
-  for (const double p : sums)
-    if (p > 0) h -= p / mass * std::log(p / mass);
-  return h;
+/// Places of the `most` largest, in increasing order; of equals the first.
+std::vector<std::size_t> heaviest(const std::vector<double>& mass, std::size_t most) {
+  std::vector<std::size_t> order(mass.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::nth_element(
+      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(most), order.end(),
+      [&](std::size_t a, std::size_t b) { return mass[a] != mass[b] ? mass[a] > mass[b] : a < b; });
+  order.resize(most);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+/// -sum p/mass ln(p/mass) = ln mass - (sum p ln p) / mass
+double entropy_of(double p_ln_p, const std::map<int, double>& classes, double mass) {
+  for (const auto& [label, p] : classes) p_ln_p += p * std::log(p);
+  return mass > 0 ? std::max(0.0, std::log(mass) - p_ln_p / mass) : 0.0;
 }
 
 }  // namespace
@@ -158,13 +162,68 @@ void Enumerator<Scalar>::load(const Exec& exec, const std::vector<Walk>& walks,
   Kokkos::deep_copy(exec, buffer_.finish, finish_);
 }
 
-/// From the prefixes of t tokens: those of t + 1, and the completions that end there.
+template <class Scalar>
+void Enumerator<Scalar>::Strings::add(const int* first, int length, double p) {
+  token.insert(token.end(), first, first + length);
+  mass.push_back(p);
+}
+
+/// Drops all but the `most` heaviest; the others stay in their order.
+template <class Scalar>
+void Enumerator<Scalar>::Strings::keep_heaviest(std::size_t most, int length) {
+  if (mass.size() <= most) return;
+  std::size_t to = 0;
+  for (const std::size_t from : heaviest(mass, most)) {
+    mass[to] = mass[from];
+    std::copy_n(token.begin() + static_cast<std::ptrdiff_t>(from) * length, length,
+                token.begin() + static_cast<std::ptrdiff_t>(to) * length);
+    ++to;
+  }
+  mass.resize(most);
+  token.resize(most * static_cast<std::size_t>(length));
+}
+
+/// Prefixes of t tokens of one prompt that are followed at most.
+template <class Scalar>
+std::size_t Enumerator<Scalar>::prefixes_at(int t) const {
+  // Not more than 1/m of them are m probable.
+  const double by_mass = limits_.min_mass > 0 ? std::floor(1 / limits_.min_mass) + 1 : 1e9;
+  const auto most = static_cast<std::size_t>(std::min<double>(limits_.prefixes, by_mass));
+  std::size_t n = 1;
+  for (int i = 0; i < t && n < most; ++i) n *= static_cast<std::size_t>(net_.vocab);
+  return std::min(n, most);
+}
+
+template <class Scalar>
+std::size_t Enumerator<Scalar>::most_bytes() const {
+  const auto of_strings = [](std::size_t n, int length) {
+    return n * (sizeof(double) + static_cast<std::size_t>(length) * sizeof(int));
+  };
+  std::size_t of_walk = 0, order = 0;
+  for (int t = 0; t < T_; ++t) {
+    const std::size_t longer = t + 1 < T_ ? 2 * prefixes_at(t + 1) : 0;
+    of_walk = std::max(of_walk, of_strings(prefixes_at(t), t) + of_strings(longer, t + 1));
+    order = std::max(order, longer * sizeof(std::size_t));  // of the masses, one prompt at a time
+  }
+  of_walk += 2 * of_strings(kEnded, T_);  // a vector that grows is there twice
+  return static_cast<std::size_t>(buffer_.shape.R) *
+             static_cast<std::size_t>(std::min(kRows, prompts_)) * of_walk +
+         order;
+}
+
+/// From the prefixes of t tokens: those of t + 1, and the completions that end there, scored.
 template <class Scalar>
 void Enumerator<Scalar>::expand(const Exec& exec, const Weights<Scalar>& weights, int t,
                                 std::vector<Walk>& walks) {
   const Slots slots = slots_of(walks, &Walk::open);
-  std::vector<Strings> longer(walks.size());
-  for (Walk& walk : walks) walk.ended = {};
+  // Twice what goes on, so that the lighter half is dropped now and then.
+  const std::size_t most = prefixes_at(t + 1);
+  for (Walk& walk : walks) {
+    walk.longer.mass.reserve(
+        std::min(2 * most, walk.open.mass.size() * static_cast<std::size_t>(net_.vocab)));
+    walk.longer.token.reserve(walk.longer.mass.capacity() * static_cast<std::size_t>(t + 1));
+  }
+  std::vector<int> text(static_cast<std::size_t>(t + 1));
   for (std::size_t round = 0; round < rounds_of(slots); ++round) {
     load(exec, walks, &Walk::open, slots, round, t, t + 1);
     next_token_logits<Scalar>(exec, net_, weights, workspace_, inv_temperature_, buffer_, logits_);
@@ -174,6 +233,8 @@ void Enumerator<Scalar>::expand(const Exec& exec, const Weights<Scalar>& weights
       Walk& walk = walks[slot.walk];
       for (int g = 0; g < slot.count; ++g) {
         const std::size_t parent = slot.first + static_cast<std::size_t>(g);
+        std::copy_n(walk.open.token.begin() + static_cast<std::ptrdiff_t>(parent) * t, t,
+                    text.begin());
         const auto p = probabilities(&host_logits_(r, b, g, 0), net_.vocab,
                                      greedy_[static_cast<std::size_t>(r)]);
         for (int v = 0; v < net_.vocab; ++v) {
@@ -182,16 +243,25 @@ void Enumerator<Scalar>::expand(const Exec& exec, const Weights<Scalar>& weights
                          "enumeration: a logit is not finite, replica ", r, ", held-out prompt ",
                          walk.q, ", position ", t);
           if (mass == 0.0 || mass < limits_.min_mass) continue;
-          Strings& to = v == kEos || t + 1 == T_ ? walk.ended : longer[slot.walk];
-          const auto from = walk.open.token.begin() + static_cast<std::ptrdiff_t>(parent) * t;
-          to.token.insert(to.token.end(), from, from + t);
-          to.token.push_back(v);
-          to.mass.push_back(mass);
+          text.back() = v;
+          if (v == kEos || t + 1 == T_) {
+            walk.ended.add(text.data(), t + 1, mass);
+            if (walk.ended.mass.size() == kEnded) score(exec, t + 1, walks);
+          } else {
+            walk.longer.add(text.data(), t + 1, mass);
+            if (walk.longer.mass.size() == 2 * most) walk.longer.keep_heaviest(most, t + 1);
+          }
         }
       }
     });
   }
-  for (std::size_t w = 0; w < walks.size(); ++w) walks[w].open = std::move(longer[w]);
+  score(exec, t + 1, walks);
+  for (Walk& walk : walks) {
+    walk.longer.keep_heaviest(most, t + 1);
+    walk.open = {};
+    walk.open = walk.longer;  // no larger than it must be
+    walk.longer = {};
+  }
 }
 
 /// Quality and class of the completions that have just ended, added to the sums of their prompt.
@@ -215,28 +285,24 @@ void Enumerator<Scalar>::score(const Exec& exec, int length, std::vector<Walk>& 
         walk.sum.tokens += p * length;
         if (quality > task_.pass_above()) walk.sum.correct += p;
         walk.sum.completions += 1;
-        walk.classes.emplace_back(class_id_(r, b, g), p);
+        if (class_id_(r, b, g) >= 0)
+          walk.classes[class_id_(r, b, g)] += p;
+        else
+          walk.p_ln_p += p * std::log(p);
       }
     });
   }
+  for (Walk& walk : walks) walk.ended = {};
 }
 
-namespace {
-
-/// Places of the `most` largest, in increasing order; of equals the first.
-std::vector<std::size_t> heaviest(const std::vector<double>& mass, std::size_t most) {
-  std::vector<std::size_t> order(mass.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  if (order.size() <= most) return order;
-  std::nth_element(
-      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(most), order.end(),
-      [&](std::size_t a, std::size_t b) { return mass[a] != mass[b] ? mass[a] > mass[b] : a < b; });
-  order.resize(most);
-  std::sort(order.begin(), order.end());
-  return order;
+/// The whole tree of some prompts; their sums are then complete.
+template <class Scalar>
+void Enumerator<Scalar>::walk_prompts(const Exec& exec, const Weights<Scalar>& weights,
+                                      std::vector<Walk>& walks) {
+  for (int t = 0; t < T_; ++t) expand(exec, weights, t, walks);
+  for (Walk& walk : walks)
+    walk.sum.class_entropy = entropy_of(walk.p_ln_p, walk.classes, walk.sum.mass);
 }
-
-}  // namespace
 
 template <class Scalar>
 std::vector<std::vector<Enumeration>> Enumerator<Scalar>::enumerate(
@@ -252,33 +318,18 @@ std::vector<std::vector<Enumeration>> Enumerator<Scalar>::enumerate(
     scale(r) = at > 0 ? 1.0 / at : 1.0;
   }
   Kokkos::deep_copy(inv_temperature_, scale);
-  std::vector<Walk> walks;
-  for (int r = 0; r < R; ++r)
-    for (int q = 0; q < prompts_; ++q) {
-      walks.push_back({});
-      walks.back().r = r;
-      walks.back().q = q;
-      walks.back().open.mass = {1.0};
-    }
-  for (int t = 0; t < T_; ++t) {
-    expand(exec, weights, t, walks);
-    score(exec, t + 1, walks);
-    for (Walk& walk : walks) {
-      const auto kept = heaviest(walk.open.mass, static_cast<std::size_t>(limits_.prefixes));
-      if (kept.size() == walk.open.mass.size()) continue;
-      Strings open;
-      for (const std::size_t i : kept) {
-        const auto from = walk.open.token.begin() + static_cast<std::ptrdiff_t>(i) * (t + 1);
-        open.token.insert(open.token.end(), from, from + t + 1);
-        open.mass.push_back(walk.open.mass[i]);
-      }
-      walk.open = std::move(open);
-    }
-  }
   std::vector<std::vector<Enumeration>> out(static_cast<std::size_t>(R));
-  for (Walk& walk : walks) {
-    walk.sum.class_entropy = entropy_of(walk.classes, walk.sum.mass);
-    out[static_cast<std::size_t>(walk.r)].push_back(walk.sum);
+  for (int first = 0; first < prompts_; first += kRows) {
+    std::vector<Walk> walks;
+    for (int r = 0; r < R; ++r)
+      for (int q = first; q < std::min(first + kRows, prompts_); ++q) {
+        Walk& walk = walks.emplace_back();
+        walk.r = r;
+        walk.q = q;
+        walk.open.mass = {1.0};
+      }
+    walk_prompts(exec, weights, walks);
+    for (const Walk& walk : walks) out[static_cast<std::size_t>(walk.r)].push_back(walk.sum);
   }
   return out;
 }

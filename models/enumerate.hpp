@@ -6,8 +6,12 @@
 /// Every prefix goes on until it ends, falls below `min_mass`, or is not among the `prefixes`
 /// heaviest of its position. What is not followed is reported as missing mass, which bounds each
 /// figure: with missing = 0 up to rounding, the figures are exact.
+///
+/// A few prompts are walked at a time, the lighter prefixes go and the completions are scored as
+/// they come: `most_bytes` bounds what is held, whatever the policy is.
 
 #include <cstdint>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -47,18 +51,24 @@ class Enumerator {
   std::vector<std::vector<Enumeration>> enumerate(const Exec& exec, const Weights<Scalar>& weights,
                                                   const std::vector<double>& temperature);
   int prompts() const { return prompts_; }
+  /// Bytes of prefixes and completions that `enumerate` holds at most, beside the arrays.
+  std::size_t most_bytes() const;
 
  private:
   /// Equally long token strings of one prompt with their probabilities.
   struct Strings {
     std::vector<int> token;    // [n,length]
     std::vector<double> mass;  // [n]
+
+    void add(const int* first, int length, double p);
+    void keep_heaviest(std::size_t most, int length);
   };
   /// What is collected of one prompt of one replica while its tree is walked.
   struct Walk {
     int r = 0, q = 0;
-    Strings open, ended;                          // prefixes of t tokens; completions of t + 1
-    std::vector<std::pair<int, double>> classes;  // in order of appearance
+    Strings open, longer, ended;    // prefixes of t and t + 1 tokens; completions of t + 1
+    std::map<int, double> classes;  // mass of each class
+    double p_ln_p = 0;              // of the completions that are like nothing but themselves
     Enumeration sum;
   };
   /// Some strings of one prompt: a row of the buffer.
@@ -74,6 +84,8 @@ class Enumerator {
             const Slots& slots, std::size_t round, int length, int counted);
   template <class F>
   void for_each_loaded(const Slots& slots, std::size_t round, const F& f) const;
+  std::size_t prefixes_at(int t) const;
+  void walk_prompts(const Exec& exec, const Weights<Scalar>& weights, std::vector<Walk>& walks);
   void expand(const Exec& exec, const Weights<Scalar>& weights, int t, std::vector<Walk>& walks);
   void score(const Exec& exec, int length, std::vector<Walk>& walks);
 

@@ -109,6 +109,14 @@ def peaks(work):
             # Planning itself does not take what it plans.
             expect(cost < max(120e6, 0.5 * took), f"{name}: planning took {cost / 1e6:.0f} MB of {took / 1e6:.0f} MB")
             shutil.rmtree(work / folder)
+    # What an enumeration holds depends on the policy: the plan bounds it.
+    words = [*SHORT[:-1], "eval.exact=on", "eval.exact_prefixes=8000", "eval.exact_min_mass=0", "rollout.max_tokens=16", "task.digits=8", "task.eval_prompts=100", "eval.exact_prompts=20", "eval.k=1"]
+    want, _ = planned(work, words)
+    code, took, _, _, err = start(work, ["train", "-q", "-c", "tiny.ini", *words, "-o", "exact"])
+    expect(code == 0, f"exact: exit {code}\n{err}")
+    print(f"{'exact':22} fresh   planned {want / 1e6:7.1f} MB, took {took / 1e6:7.1f} MB, {100 * (want / took - 1):+6.1f} %")
+    if not -TOLERANCE < want / took - 1 < 1:
+        off.append("exact")
     # A batch says what it will take when it starts.
     (work / "pack.ini").write_text(PACK)
     code, took, _, out, err = start(work, ["sweep", "run", "pack.ini", *SHORT, "rollout.prompts=48", "rollout.group_size=16", "model.width=64", "--progress", "json"])
@@ -123,7 +131,8 @@ def peaks(work):
 def refused(work):
     """More than there is: exit 3 in one line, with the figures and the keys, and nothing taken or made."""
     huge = ["rollout.prompts=20000", "rollout.group_size=256", "partition.method=oracle"]
-    for name, words, key in (("huge", huge, "rollout.prompts"), ("eval", ["eval.samples=65535", "task.digits=11", "task.eval_prompts=500", "eval.k=1"], "eval.samples"),
+    exact = ["eval.exact=on", "eval.exact_prefixes=1000000", "eval.exact_min_mass=0", "rollout.max_tokens=24", "task.digits=8", "task.eval_prompts=100", "eval.k=1"]
+    for name, words, key in (("huge", huge, "rollout.prompts"), ("exact", exact, "eval.exact_prefixes"), ("eval", ["eval.samples=65535", "task.digits=11", "task.eval_prompts=500", "eval.k=1"], "eval.samples"),
                              ("model", ["model.width=4096", "model.heads=32", "model.kv_heads=32", "model.ff=16384", "model.layers=16"], "model.width")):
         for before in (("prlimit", "--as=3000000000"), ("prlimit", "--data=1500000000")):
             begin = time.monotonic()

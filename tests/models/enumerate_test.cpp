@@ -1,5 +1,6 @@
 #include "models/enumerate.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -17,12 +18,12 @@ constexpr int kModulus = 2, kDigits = 2, kQ = 3, kT = 4;
 const std::vector<std::uint64_t> kSeeds = {21, 22};
 const std::vector<double> kTemperature = {1.0, 0.6};
 
-TaskConfig small_task() {
+TaskConfig small_task(int digits = kDigits, int eval_prompts = kQ - 1) {
   TaskConfig c;
   c.modulus = kModulus;
-  c.digits = kDigits;
+  c.digits = digits;
   c.train_prompts = 1;
-  c.eval_prompts = kQ - 1;  // rounded to whole answers below
+  c.eval_prompts = eval_prompts;  // rounded to whole answers below
   return c;
 }
 
@@ -34,9 +35,10 @@ struct Setting {
   TransformerConfig config;
   PolicyFixture<Scalar> policy;
 
-  explicit Setting(std::vector<std::uint64_t> seed_list = kSeeds)
+  explicit Setting(std::vector<std::uint64_t> seed_list = kSeeds,
+                   TaskConfig task_config = small_task())
       : seeds(std::move(seed_list)),
-        task(make_task(small_task(), seeds)),
+        task(make_task(task_config, seeds)),
         config(small_config(task->vocabulary().size(), task->max_prompt() + kT)),
         policy({.R = static_cast<int>(seeds.size()),
                 .B = task->prompts().num_eval,
@@ -49,7 +51,8 @@ struct Setting {
   std::vector<int> prompt(int r, int q) const {
     const auto token = on_host(task->prompts().token);
     std::vector<int> out;
-    for (int p = 0; p < kDigits; ++p) out.push_back(token(r, task->prompts().num_train + q, p));
+    for (int p = 0; p < task->max_prompt(); ++p)
+      out.push_back(token(r, task->prompts().num_train + q, p));
     return out;
   }
   std::vector<std::vector<Enumeration>> enumerate(const EnumerationLimits& limits,
@@ -71,25 +74,27 @@ Enumeration wanted(const Setting<Scalar>& s, int r, int q, double least) {
     sum += std::stoi(s.task->vocabulary().token[static_cast<std::size_t>(token)]);
   Enumeration out;
   std::map<std::pair<int, int>, double> classes;
-  oracle::enumerate(
-      oracle_of(s.policy, r, s.config), prompt, kT, kEos, kTemperature[static_cast<std::size_t>(r)],
-      least, [&](const std::vector<int>& text, double p) {
-        std::string words;
-        bool padded = false;
-        for (const int x : text) {
-          padded = padded || x == kPad;
-          if (x > kEos) words += s.task->vocabulary().token[static_cast<std::size_t>(x)] + " ";
-        }
-        auto reading = oracle::read_scratchpad(words, text.back() == kEos, kModulus, kDigits);
-        if (padded) reading = {};
-        const bool correct = reading.family >= 0 && reading.answer == sum % kModulus;
-        out.mass += p;
-        out.tokens += p * static_cast<double>(text.size());
-        out.correct += correct ? p : 0.0;
-        out.quality += correct ? p : 0.0;
-        ++out.completions;
-        classes[{reading.family, reading.answer}] += p;
-      });
+  oracle::enumerate(oracle_of(s.policy, r, s.config), prompt, kT, kEos,
+                    kTemperature[static_cast<std::size_t>(r)], least,
+                    [&](const std::vector<int>& text, double p) {
+                      std::string words;
+                      bool padded = false;
+                      for (const int x : text) {
+                        padded = padded || x == kPad;
+                        if (x > kEos)
+                          words += s.task->vocabulary().token[static_cast<std::size_t>(x)] + " ";
+                      }
+                      auto reading = oracle::read_scratchpad(words, text.back() == kEos, kModulus,
+                                                             static_cast<int>(prompt.size()));
+                      if (padded) reading = {};
+                      const bool correct = reading.family >= 0 && reading.answer == sum % kModulus;
+                      out.mass += p;
+                      out.tokens += p * static_cast<double>(text.size());
+                      out.correct += correct ? p : 0.0;
+                      out.quality += correct ? p : 0.0;
+                      ++out.completions;
+                      classes[{reading.family, reading.answer}] += p;
+                    });
   for (const auto& [meaning, p] : classes)
     if (p > 0) out.class_entropy -= p / out.mass * std::log(p / out.mass);
   return out;
@@ -153,6 +158,69 @@ TEST(Enumeration, MissingMassBoundsTheFigures) {
       }
     EXPECT_GT(total, previous);
     previous = total;
+  }
+}
+
+/// More held-out prompts than are walked at a time: each has the figures of its own tree.
+TEST(Enumeration, ManyPromptsAreWalkedInTurn) {
+  Setting<double> s(kSeeds, small_task(6, 40));
+  const int Q = s.task->prompts().num_eval;
+  ASSERT_GT(Q, 33);
+  const double least = 5e-3;
+  const auto got = s.enumerate({.prompts = 0, .prefixes = 1 << 20, .min_mass = least});
+  for (int r = 0; r < 2; ++r) {
+    ASSERT_EQ(static_cast<int>(got[r].size()), Q);
+    for (const int q : {0, 15, 16, 17, 32, Q - 1}) {
+      const Enumeration want = wanted(s, r, q, least);
+      EXPECT_NEAR(got[r][q].mass, want.mass, 1e-11) << r << " " << q;
+      EXPECT_NEAR(got[r][q].tokens, want.tokens, 1e-11);
+      EXPECT_EQ(got[r][q].completions, want.completions);
+    }
+  }
+}
+
+/// The tree with `most` prefixes kept of every position: {mass, tokens, completions}.
+Enumeration kept_by_sorting(const oracle::Llama& m, const std::vector<int>& prompt, int r,
+                            std::size_t most) {
+  std::vector<std::pair<double, std::vector<int>>> open = {{1.0, {}}};
+  Enumeration out;
+  for (int t = 0; t < kT; ++t) {
+    std::vector<std::pair<double, std::vector<int>>> longer;
+    for (const auto& [mass, text] : open) {
+      std::vector<int> whole = prompt;
+      whole.insert(whole.end(), text.begin(), text.end());
+      const auto log_prob = oracle::log_probs(m, whole, kTemperature[static_cast<std::size_t>(r)]);
+      for (Eigen::Index v = 0; v < log_prob.cols(); ++v) {
+        const double p = mass * std::exp(log_prob(log_prob.rows() - 1, v));
+        if (v == kEos || t + 1 == kT) {
+          out.mass += p;
+          out.tokens += p * (t + 1);
+          ++out.completions;
+        } else {
+          longer.push_back({p, text});
+          longer.back().second.push_back(static_cast<int>(v));
+        }
+      }
+    }
+    std::sort(longer.rbegin(), longer.rend());
+    longer.resize(std::min(longer.size(), most));
+    open = std::move(longer);
+  }
+  return out;
+}
+
+TEST(Enumeration, FollowsTheHeaviestPrefixes) {
+  Setting<double> s;
+  // 5: several halvings of one position; 700: more completions at the end than wait at once.
+  for (const int prefixes : {5, 60, 700}) {
+    const auto got = s.enumerate({.prompts = 1, .prefixes = prefixes, .min_mass = 0});
+    for (int r = 0; r < 2; ++r) {
+      const Enumeration want = kept_by_sorting(oracle_of(s.policy, r, s.config), s.prompt(r, 0), r,
+                                               static_cast<std::size_t>(prefixes));
+      EXPECT_NEAR(got[r][0].mass, want.mass, 1e-11) << prefixes;
+      EXPECT_NEAR(got[r][0].tokens, want.tokens, 1e-11);
+      EXPECT_EQ(got[r][0].completions, want.completions);
+    }
   }
 }
 
