@@ -22,7 +22,7 @@ namespace {
 /// Code and library data that become resident after the start, and the allocator's own losses.
 constexpr std::size_t kProgramGrowth = std::size_t{11} << 20;
 /// HDF5's own notes of one open run file.
-constexpr std::size_t kOpenFile = std::size_t{2} << 20;
+constexpr std::size_t kOpenFile = std::size_t{5} << 19;
 
 /// Which keys make the arrays of an owner smaller.
 std::string keys_of(const std::string& owner) {
@@ -108,7 +108,9 @@ MemoryPlan plan_by(AllocationTally& tally, const std::vector<RunConfig>& configs
   const RunConfig& first = configs.front();
   MemoryPlan plan;
   plan.runs = static_cast<int>(configs.size());
-  plan.program = resident_memory() + kProgramGrowth;
+  // A later plan of the same process finds that growth behind it.
+  static const std::size_t before = resident_memory();
+  plan.program = std::max(resident_memory(), before + kProgramGrowth);
   std::vector<std::uint64_t> seeds;
   for (const RunConfig& c : configs) seeds.push_back(c.base_seed());
   // What a task knows is read while the rest is made.
