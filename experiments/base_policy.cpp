@@ -122,7 +122,7 @@ bool load(const RunConfig& config, const std::string& key, BasePolicy& base, con
 std::string base_key(const RunConfig& config) {
   std::string text = concat("base_seed=", config.base_seed(), "\n");
   for (const OptionEntry& entry : list_options(config))
-    if (decides_base(entry.key) || is_option_of_task(config, entry.key))
+    if (identifies(entry) && (decides_base(entry.key) || is_option_of_task(config, entry.key)))
       text += entry.key + "=" + entry.text + "\n";
   // What stands there, not where it stands.
   if (!config.pretrain.from.empty())

@@ -151,6 +151,7 @@ void print_json(const BenchCase& bench, const BenchResult& r) {
                                 {"layers", c.model.layers},
                                 {"heads", c.model.heads},
                                 {"ff", c.model.ff}}},
+                              {"precision", std::string(name_of(c.model.precision))},
                               {"method", c.run.method},
                               {"backend", std::string(Exec::name())},
                               {"threads", r.threads},

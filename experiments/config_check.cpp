@@ -125,6 +125,8 @@ void check_contradictions(const Configured& c, Faults& faults) {
   else if (x.model.head_dim() % 2 != 0)
     fault("model.heads", "the width of a head must be even, got ", x.model.width, " / ",
           x.model.heads, " = ", x.model.head_dim());
+  if (x.model.precision == Precision::bf16 && !kExecOnHost)
+    fault("model.precision", "a GPU computes in fp32 only, got bf16; allowed: fp32");
   if (x.model.heads % x.model.kv_heads != 0)
     fault("model.kv_heads", "must divide model.heads = ", x.model.heads, ", got ",
           x.model.kv_heads);

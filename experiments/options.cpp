@@ -345,10 +345,16 @@ bool decides_result(const std::string& key) {
   return names.count(key) == 0 && key.rfind("log.", 0) != 0 && key.rfind("checkpoint.", 0) != 0;
 }
 
+bool identifies(const OptionEntry& entry) {
+  static const std::set<std::string> later = {"model.precision"};
+  return later.count(entry.key) == 0 || entry.text != entry.default_text;
+}
+
 std::string config_sha256(const RunConfig& config) {
   std::string text;
   for (const OptionEntry& entry : list_options(config))
-    if (decides_result(entry.key) && entry.shown) text += entry.key + "=" + entry.text + "\n";
+    if (decides_result(entry.key) && entry.shown && identifies(entry))
+      text += entry.key + "=" + entry.text + "\n";
   return hex(sha256(text));
 }
 

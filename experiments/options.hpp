@@ -96,6 +96,10 @@ struct OptionEntry {
   /// by any motley, whatever else the program that made it could do.
   bool shown = true;
 };
+/// False for an option that came after the first files were written, at its default: what
+/// identifies a configuration (config_sha256, the key of a base policy) leaves it out, so that
+/// older files keep their hashes. A new option whose default is the old behaviour is added there.
+bool identifies(const OptionEntry& entry);
 /// Every option with its value, for files, help and docs.
 std::vector<OptionEntry> list_options(const RunConfig& config);
 std::vector<std::string> option_keys();

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "core/base/gemm_bf16.hpp"
 #include "core/base/rng.hpp"
 
 namespace motley {
@@ -37,6 +38,7 @@ NetLayout make_net_layout(const TransformerConfig& c, bool with_head, const std:
   n.has_head = with_head;
   n.tied = c.tied;
   n.norm_eps = c.norm_eps;
+  n.bf16 = c.precision == Precision::bf16;
 
   ParameterLayout& t = out.tensors;
   n.embed = t.add(prefix + "embed_tokens.weight", n.vocab, n.width);
@@ -113,6 +115,18 @@ void pack_weights(const Exec& exec, const Net& net, const Weights<Scalar>& weigh
         Scalar* to = &packed(r, 0);
         const auto transpose = [&](std::int64_t source, int out, int in, std::int64_t target,
                                    int ld, int column) {
+          if constexpr (std::is_same_v<Scalar, float>) {
+            if (net.bf16) {
+              auto* pairs = reinterpret_cast<std::uint32_t*>(to + target) + column;
+              for (int i = 0; i < in; i += 2)
+                for (int o = 0; o < out; ++o) {
+                  const float* row = from + source + static_cast<std::int64_t>(o) * in + i;
+                  pairs[static_cast<std::int64_t>(i / 2) * ld + o] =
+                      bf16_pair(row[0], i + 1 < in ? row[1] : 0.0f);
+                }
+              return;
+            }
+          }
           for (int i = 0; i < in; ++i)
             for (int o = 0; o < out; ++o)
               to[target + static_cast<std::int64_t>(i) * ld + column + o] =

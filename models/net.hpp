@@ -5,7 +5,8 @@
 /// Hugging Face's Llama names them. For forward products the matrices are needed as [in,out]:
 /// `pack_weights` writes that image, [R,Np], after every update, with q|k|v and gate|up side by
 /// side and rows padded to 16 columns, so that one product serves each group. The backward pass
-/// multiplies with the arena itself.
+/// multiplies with the arena itself. With `bf16` the image holds pairs of bfloat16 (gemm_bf16.hpp)
+/// at the same places.
 
 #include <vector>
 
@@ -33,6 +34,7 @@ struct Net {
   int max_positions = 0;
   bool causal = true, has_head = true, tied = false;
   double norm_eps = 1e-5;
+  bool bf16 = false;  ///< operands of the layers' products, where the Scalar is float (host only)
   NetLayer layer0{};
   std::int64_t layer_stride = 0, packed_layer_stride = 0;
   std::int64_t embed = 0, norm = 0, head = 0;  ///< head = embed where tied

@@ -2,6 +2,7 @@
 /// Forward and backward pass of a tile. Device code: one team, all layers.
 
 #include "models/attention.hpp"
+#include "models/layer_product.hpp"
 
 namespace motley {
 
@@ -31,28 +32,29 @@ KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scal
       t.inv1[at + i] = rms_norm(x + std::int64_t{i} * D, params + net.layer0.norm1 + w, D, eps,
                                 t.h1 + at + std::int64_t{i} * D);
     });
-    tile_gemm(team, M, net.qkv_ld(), D, t.h1 + at, D, 1, packed + net.layer0.qkv_t + p,
-              net.qkv_ld(), t.qkv + at, net.qkv_ld(), false);
+    image_product(team, net, M, net.qkv_ld(), D, t.h1 + at, D, packed + net.layer0.qkv_t + p,
+                  net.qkv_ld(), t.qkv + at, net.qkv_ld(), false);
     detail::store_keys(team, net, t, l, rope);
     detail::attention(team, net, t, l);
     team_for(team, M, D,
              [&](int i, int d) { x_mid[std::int64_t{i} * D + d] = x[std::int64_t{i} * D + d]; });
-    tile_gemm(team, M, D, D, t.attended + at, D, 1, packed + net.layer0.o_t + p, net.width_ld(),
-              x_mid, D, true);
+    image_product(team, net, M, D, D, t.attended + at, D, packed + net.layer0.o_t + p,
+                  net.width_ld(), x_mid, D, true);
     team_for(team, M, [&](int i) {
       t.inv2[at + i] = rms_norm(x_mid + std::int64_t{i} * D, params + net.layer0.norm2 + w, D, eps,
                                 t.h2 + at + std::int64_t{i} * D);
     });
-    tile_gemm(team, M, net.gate_up_ld(), D, t.h2 + at, D, 1, packed + net.layer0.gate_up_t + p,
-              net.gate_up_ld(), gate_up, net.gate_up_ld(), false);
+    image_product(team, net, M, net.gate_up_ld(), D, t.h2 + at, D,
+                  packed + net.layer0.gate_up_t + p, net.gate_up_ld(), gate_up, net.gate_up_ld(),
+                  false);
     team_for(team, M, [&](int i) {
       const Scalar* row = gate_up + std::int64_t{i} * net.gate_up_ld();
       swiglu(row, row + net.ff, net.ff, act + std::int64_t{i} * net.ff);
     });
     team_for(team, M, D,
              [&](int i, int d) { next[std::int64_t{i} * D + d] = x_mid[std::int64_t{i} * D + d]; });
-    tile_gemm(team, M, D, net.ff, act, net.ff, 1, packed + net.layer0.down_t + p, net.width_ld(),
-              next, D, true);
+    image_product(team, net, M, D, net.ff, act, net.ff, packed + net.layer0.down_t + p,
+                  net.width_ld(), next, D, true);
   }
   team_for(team, M, [&](int i) {
     t.inv_out[i] = rms_norm(t.x_out + std::int64_t{i} * D, params + net.norm, D, eps,
@@ -64,8 +66,9 @@ KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scal
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION void head(const Team& team, const Net& net, const Scalar* packed,
                                  const Scalar* hidden, int first, int count, Scalar* logits) {
-  tile_gemm(team, count, net.vocab_ld(), net.width, hidden + std::int64_t{first} * net.width,
-            net.width, 1, packed + net.head_t, net.vocab_ld(), logits, net.vocab_ld(), false);
+  image_product(team, net, count, net.vocab_ld(), net.width,
+                hidden + std::int64_t{first} * net.width, net.width, packed + net.head_t,
+                net.vocab_ld(), logits, net.vocab_ld(), false);
 }
 
 /// Gradient of the head for rows [first, first + count): dhidden = dlogits W, dW += dlogits^T
@@ -75,10 +78,10 @@ KOKKOS_INLINE_FUNCTION void head_backward(const Team& team, const Net& net, cons
                                           const Tile<Scalar>& t, int first, int count,
                                           const Scalar* dlogits, Scalar* grad) {
   const int D = net.width;
-  tile_gemm(team, count, D, net.vocab, dlogits, net.vocab_ld(), 1, params + net.head, D,
-            t.dh + std::int64_t{first} * D, D, false);
-  tile_gemm(team, net.vocab, D, count, dlogits, 1, net.vocab_ld(),
-            t.hidden + std::int64_t{first} * D, D, grad + net.head, D, true);
+  layer_product(team, net, count, D, net.vocab, dlogits, net.vocab_ld(), 1, params + net.head, D,
+                t.dh + std::int64_t{first} * D, D, false);
+  layer_product(team, net, net.vocab, D, count, dlogits, 1, net.vocab_ld(),
+                t.hidden + std::int64_t{first} * D, D, grad + net.head, D, true);
 }
 
 namespace detail {
@@ -125,32 +128,35 @@ KOKKOS_INLINE_FUNCTION void backward(const Team& team, const Net& net, const Sca
     const std::int64_t w = l * net.layer_stride;
     const NetLayer& n = net.layer0;
     // SwiGLU block
-    tile_gemm(team, M, F, D, t.dx, D, 1, params + n.down + w, F, t.dact, F, false);
-    tile_gemm(team, D, F, M, t.dx, 1, D, t.act + at, F, grad + n.down + w, F, true);
+    layer_product(team, net, M, F, D, t.dx, D, 1, params + n.down + w, F, t.dact, F, false);
+    layer_product(team, net, D, F, M, t.dx, 1, D, t.act + at, F, grad + n.down + w, F, true);
     team_for(team, M, [&](int i) {
       const Scalar* row = t.gate_up + at + std::int64_t{i} * gu;
       Scalar* out = t.dgate_up + std::int64_t{i} * gu;
       swiglu_backward(row, row + F, t.dact + std::int64_t{i} * F, F, out, out + F);
     });
-    tile_gemm(team, F, D, M, t.dgate_up, 1, gu, t.h2 + at, D, grad + n.gate + w, D, true);
-    tile_gemm(team, F, D, M, t.dgate_up + F, 1, gu, t.h2 + at, D, grad + n.up + w, D, true);
-    tile_gemm(team, M, D, F, t.dgate_up, gu, 1, params + n.gate + w, D, t.dh, D, false);
-    tile_gemm(team, M, D, F, t.dgate_up + F, gu, 1, params + n.up + w, D, t.dh, D, true);
+    layer_product(team, net, F, D, M, t.dgate_up, 1, gu, t.h2 + at, D, grad + n.gate + w, D, true);
+    layer_product(team, net, F, D, M, t.dgate_up + F, 1, gu, t.h2 + at, D, grad + n.up + w, D,
+                  true);
+    layer_product(team, net, M, D, F, t.dgate_up, gu, 1, params + n.gate + w, D, t.dh, D, false);
+    layer_product(team, net, M, D, F, t.dgate_up + F, gu, 1, params + n.up + w, D, t.dh, D, true);
     detail::gain_gradient(team, M, D, t.x_mid + at, t.inv2 + at, t.dh, grad + n.norm2 + w);
     team_for(team, M, [&](int i) {
       rms_norm_backward(t.x_mid + at + std::int64_t{i} * D, params + n.norm2 + w, t.inv2[at + i],
                         t.dh + std::int64_t{i} * D, D, t.dx + std::int64_t{i} * D);
     });
     // attention block
-    tile_gemm(team, D, D, M, t.dx, 1, D, t.attended + at, D, grad + n.o + w, D, true);
-    tile_gemm(team, M, D, D, t.dx, D, 1, params + n.o + w, D, t.dh, D, false);
+    layer_product(team, net, D, D, M, t.dx, 1, D, t.attended + at, D, grad + n.o + w, D, true);
+    layer_product(team, net, M, D, D, t.dx, D, 1, params + n.o + w, D, t.dh, D, false);
     detail::attention_backward(team, net, t, l, rope);
-    tile_gemm(team, D, D, M, t.dqkv, 1, ld, t.h1 + at, D, grad + n.q + w, D, true);
-    tile_gemm(team, kvw, D, M, t.dqkv + D, 1, ld, t.h1 + at, D, grad + n.k + w, D, true);
-    tile_gemm(team, kvw, D, M, t.dqkv + D + kvw, 1, ld, t.h1 + at, D, grad + n.v + w, D, true);
-    tile_gemm(team, M, D, D, t.dqkv, ld, 1, params + n.q + w, D, t.dh, D, false);
-    tile_gemm(team, M, D, kvw, t.dqkv + D, ld, 1, params + n.k + w, D, t.dh, D, true);
-    tile_gemm(team, M, D, kvw, t.dqkv + D + kvw, ld, 1, params + n.v + w, D, t.dh, D, true);
+    layer_product(team, net, D, D, M, t.dqkv, 1, ld, t.h1 + at, D, grad + n.q + w, D, true);
+    layer_product(team, net, kvw, D, M, t.dqkv + D, 1, ld, t.h1 + at, D, grad + n.k + w, D, true);
+    layer_product(team, net, kvw, D, M, t.dqkv + D + kvw, 1, ld, t.h1 + at, D, grad + n.v + w, D,
+                  true);
+    layer_product(team, net, M, D, D, t.dqkv, ld, 1, params + n.q + w, D, t.dh, D, false);
+    layer_product(team, net, M, D, kvw, t.dqkv + D, ld, 1, params + n.k + w, D, t.dh, D, true);
+    layer_product(team, net, M, D, kvw, t.dqkv + D + kvw, ld, 1, params + n.v + w, D, t.dh, D,
+                  true);
     detail::gain_gradient(team, M, D, t.x + at, t.inv1 + at, t.dh, grad + n.norm1 + w);
     team_for(team, M, [&](int i) {
       rms_norm_backward(t.x + at + std::int64_t{i} * D, params + n.norm1 + w, t.inv1[at + i],

@@ -5,6 +5,13 @@
 
 namespace motley {
 
+/// Of the layers' matrix products; weights, sums, attention and everything else are float.
+enum class Precision : int { fp32, bf16 };
+template <>
+struct EnumNames<Precision> {
+  static constexpr std::array<std::string_view, 2> names = {"fp32", "bf16"};
+};
+
 struct TransformerConfig {
   int layers = 2;     ///< L
   int width = 64;     ///< D
@@ -14,6 +21,7 @@ struct TransformerConfig {
   bool tied = false;  ///< the head shares the embedding
   double rope_theta = 10000.0;
   double norm_eps = 1e-5;
+  Precision precision = Precision::fp32;
   // Set from the task, not options:
   int vocab = 0;          ///< V
   int max_positions = 0;  ///< P + T
@@ -35,6 +43,8 @@ void describe(C& c,
   v("model.rope_theta", c.rope_theta, between(1, 1e9), "1", "base of the rotary frequencies");
   v("model.norm_eps", c.norm_eps, Range{.low = 0, .high = 1, .low_open = true}, "1",
     "epsilon inside the root of RMSNorm");
+  v("model.precision", c.precision, any_value, "1",
+    "operands of the layers' matrix products, in pretraining too; sums, weights and attention are fp32");
 }
 
 enum class ClassifierForm : int { bi_encoder, cross_encoder };

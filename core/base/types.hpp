@@ -7,6 +7,7 @@
 /// without a transpose.
 
 #include <cstdint>
+#include <type_traits>
 
 #include <Kokkos_Core.hpp>
 
@@ -16,6 +17,8 @@ using Exec = Kokkos::DefaultExecutionSpace;
 using HostExec = Kokkos::DefaultHostExecutionSpace;
 using Memory = Exec::memory_space;
 using HostMemory = HostExec::memory_space;
+/// Do the kernels of this build run on the host?
+inline constexpr bool kExecOnHost = std::is_same_v<Exec, HostExec>;
 
 using TeamPolicy = Kokkos::TeamPolicy<Exec>;
 using Team = TeamPolicy::member_type;

@@ -8,6 +8,7 @@
 #include <Eigen/Dense>
 
 #include "core/base/gemm.hpp"
+#include "core/base/gemm_bf16.hpp"
 #include "experiments/bench.hpp"
 #include "experiments/step_stages.hpp"
 
@@ -136,6 +137,18 @@ void own_gradient(benchmark::State& state) {
     host_gemm(M, N, K, a, 1, M, b, N, c, N, true);
   });
 }
+void bf16_product(benchmark::State& state) {
+  const int N = static_cast<int>(state.range(1)), K = static_cast<int>(state.range(2));
+  std::vector<std::uint32_t> image(static_cast<std::size_t>((K + 1) / 2) * N, 0x3e803e80u);
+  run_product(state, [&](int M, int, int, const float* a, const float*, float* c) {
+    host_gemm_bf16(M, N, K, a, K, 1, image.data(), N, c, N, false);
+  });
+}
+void bf16_gradient(benchmark::State& state) {
+  run_product(state, [](int M, int N, int K, const float* a, const float* b, float* c) {
+    host_gemm_bf16(M, N, K, a, 1, M, b, N, c, N, true);
+  });
+}
 void eigen_gradient(benchmark::State& state) {
   run_product(state, [](int M, int N, int K, const float* a, const float* b, float* c) {
     Eigen::Map<RowMajor>(c, M, N).noalias() +=
@@ -166,8 +179,10 @@ void gradient_shapes(benchmark::internal::Benchmark* b) {
     b->Args({shape[0], shape[1], shape[2]});
 }
 BENCHMARK(own_product)->Apply(forward_shapes);
+BENCHMARK(bf16_product)->Apply(forward_shapes);
 BENCHMARK(eigen_product)->Apply(forward_shapes);
 BENCHMARK(own_gradient)->Apply(gradient_shapes);
+BENCHMARK(bf16_gradient)->Apply(gradient_shapes);
 BENCHMARK(eigen_gradient)->Apply(gradient_shapes);
 
 }  // namespace

@@ -181,6 +181,9 @@ def threads(work):
     run("train", "-c", "tiny.ini", "loss.micro_batches=3", "checkpoint.every_steps=7", "-o", "m", cwd=work)
     digests.add(digest(work / "m"))
     expect(len(digests) == 1, f"digests differ over thread counts or micro-batches: {digests}")
+    for i, words in enumerate(([], ["loss.micro_batches=3", "checkpoint.every_steps=7"])):
+        run("train", "-c", "tiny.ini", "model.precision=bf16", *words, "-o", f"bf{i}", threads=1 + i, cwd=work)
+    expect(digest(work / "bf0") == digest(work / "bf1") not in digests, "bf16: digests differ over thread counts or micro-batches, or are those of fp32")
 
 
 def logged(work):

@@ -42,6 +42,8 @@ LEARNERS = {
     "group_of_one": ["rollout.group_size=1", "run.method=grpo", "advantage.norm=none", "partition.method=exact"],
     "split_group": ["rollout.group_size=40", "rollout.prompts=2"],  # its completions share a prompt over several tiles
     "wide": ["model.width=48", "model.heads=3", "model.kv_heads=1", "model.layers=3"],
+    "bf16": ["model.precision=bf16", "loss.minibatches=2"],
+    "bf16_odd": ["model.precision=bf16", "model.width=42", "model.heads=3", "model.kv_heads=1", "model.ff=101", "kl.coef=0.1", "kl.estimator=exact"],
 }
 
 

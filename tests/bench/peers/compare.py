@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).parent
 PEERS = {
     "torch eager": ["torch_step.py"],
     "torch compiled": ["torch_step.py", "--compile"],
+    "torch compiled, bf16": ["torch_step.py", "--compile", "--bf16"],
     "jax": ["jax_step.py"],
     "trl": ["trl_step.py"],
 }
@@ -64,6 +65,7 @@ class Bench:
                 rows.setdefault(("motley", threads), []).append(self.motley(case, threads))
                 # Logs, clusters with a learned classifier; the peers do neither: so here is a step that clusters by equality.
                 rows.setdefault(("motley, grpo without classifier", threads), []).append(self.motley(case, threads, "run.method=grpo", "partition.method=exact"))
+                rows.setdefault(("motley, bf16", threads), []).append(self.motley(case, threads, "model.precision=bf16"))
                 for name in self.args.peers:
                     rows.setdefault((name, threads), []).append(self.peer(name, case, threads))
         return {key: {"step_s": statistics.median(r["step_s"] for r in found), "rounds": found} for key, found in rows.items()}
@@ -109,7 +111,7 @@ def main():
     parser.add_argument("python")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", type=lambda s: s.split(","), default=["S", "M", "L"])
-    parser.add_argument("--peers", type=lambda s: s.split(","), default=list(PEERS))
+    parser.add_argument("--peers", type=lambda s: s.split("/"), default=list(PEERS), help="separated by /")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--check", metavar="FOLDER")
     parser.add_argument("--no-sweep", action="store_true")

@@ -1,13 +1,13 @@
 """A hand-tuned GRPO step in PyTorch: static key-value cache, inference mode, fused AdamW, fused projections.
 
-    torch_step.py --case S --threads 2 [--compile]
+    torch_step.py --case S --threads 2 [--compile] [--bf16]
 """
 
 import time
 
 from common import BETAS, CASES, CLIP_HIGH, CLIP_LOW, GRAD_CLIP, LEARNING_RATE, NORM_EPS, ROPE_THETA, Reference, arguments, finish, rewards, time_steps
 
-args = arguments((["--compile"], {"action": "store_true"}))
+args = arguments((["--compile"], {"action": "store_true"}), (["--bf16"], {"action": "store_true"}))
 
 import torch  # noqa: E402  (after the threads are set)
 import torch.nn.functional as F  # noqa: E402
@@ -98,8 +98,8 @@ class Policy(torch.nn.Module):
         cos, sin = self.cos[position], self.sin[position]
         for layer, (keys, values) in zip(self.layers, cache):
             q, k, v = layer.project(x, cos, sin)
-            keys.index_copy_(2, position, k)
-            values.index_copy_(2, position, v)
+            keys.index_copy_(2, position, k.to(keys.dtype))
+            values.index_copy_(2, position, v.to(values.dtype))
             score = (q @ keys.transpose(2, 3)) * (q.shape[-1] ** -0.5) + mask
             x = layer.finish(x, score.softmax(-1) @ values)
         return self.head(F.rms_norm(x[:, 0], (self.c.width,), self.norm, NORM_EPS))
@@ -128,7 +128,8 @@ class Step:
         self.policy = Policy(c)
         self.optimizer = torch.optim.AdamW(self.policy.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=0.0, fused=True)
         N, hd = c.B * c.G, c.width // c.heads
-        self.cache = [(torch.zeros(N, c.heads, c.P + c.T, hd), torch.zeros(N, c.heads, c.P + c.T, hd)) for _ in range(c.layers)]
+        number = torch.bfloat16 if args.bf16 else torch.float32
+        self.cache = [tuple(torch.zeros(N, c.heads, c.P + c.T, hd, dtype=number) for _ in range(2)) for _ in range(c.layers)]
         group = torch.tensor(rewards(c))
         self.advantage = ((group - group.mean()) / (group.std() + 1e-6)).repeat(c.B)
         self.positions = [torch.tensor([c.P + t]) for t in range(c.T)]
@@ -155,9 +156,12 @@ class Step:
 
     def __call__(self):
         begin = time.perf_counter()
-        prompt, token, log_prob = (x.clone() for x in self.rollout())
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            prompt, token, log_prob = (x.clone() for x in self.rollout())
         middle = time.perf_counter()
-        self.loss(self.policy, prompt, token, log_prob, self.advantage).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            loss = self.loss(self.policy, prompt, token, log_prob, self.advantage)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), GRAD_CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -201,5 +205,5 @@ def check(folder):
 
 if args.check:
     check(args.check)
-name = "torch compiled" if args.compile else "torch eager"
+name = f"torch {'compiled' if args.compile else 'eager'}{', bf16' if args.bf16 else ''}"
 finish(name, args, time_steps(Step(CASES[args.case], args.compile), args.seconds))
