@@ -85,10 +85,10 @@ void make_group(hid_t file, const std::string& path) {
 }
 
 /// Chunk of a dataset that grows. (c,B,G[,T]) for step data, split along B above 1 MiB; one row for
-/// evaluations and checkpoints; 1024 for columns.
+/// evaluations and checkpoints; columns as `column_chunk`.
 std::vector<hsize_t> chunk_of(const RunHeader& header, const DatasetSpec& spec,
                               const std::vector<hsize_t>& dims) {
-  if (dims.size() == 1) return {1024};
+  if (dims.size() == 1) return {static_cast<hsize_t>(column_chunk(header, spec))};
   constexpr hsize_t kLargest = 1024 * 1024;
   std::vector<hsize_t> chunk = dims;
   chunk[0] = spec.source == Source::rollout ? static_cast<hsize_t>(chunk_steps(header)) : 1;

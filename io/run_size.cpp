@@ -8,7 +8,6 @@
 namespace motley {
 
 double planned_bytes(const RunHeader& header, std::int64_t evals, std::int64_t checkpoints) {
-  constexpr std::int64_t kRows = 1024;  // 1-D columns grow by whole chunks
   const auto rounded = [](std::int64_t n, std::int64_t chunk) {
     return (n + chunk - 1) / chunk * chunk;
   };
@@ -29,7 +28,7 @@ double planned_bytes(const RunHeader& header, std::int64_t evals, std::int64_t c
             : name == "checkpoint"                          ? checkpoints
             : name == "step"                                ? header.steps
                                                             : 0;
-        if (spec.axes.size() == 1) n = rounded(n, kRows);
+        if (spec.axes.size() == 1) n = rounded(n, column_chunk(header, spec));
       }
       elements *= static_cast<double>(n);
     }

@@ -306,6 +306,12 @@ int chunk_steps(const RunHeader& header) {
   return c;
 }
 
+int column_chunk(const RunHeader& header, const DatasetSpec& spec) {
+  constexpr std::int64_t kSteps = 1024, kRare = 32;  // evaluations, checkpoints, resumes
+  if (spec.axes.at(0) != "step") return kRare;
+  return static_cast<int>(std::clamp((header.steps + 63) / 64 * 64, std::int64_t{64}, kSteps));
+}
+
 std::string schema_markdown(const RunHeader& header) {
   std::string text = "| dataset | axes | type | units | what |\n| --- | --- | --- | --- | --- |\n";
   for (const DatasetSpec& s : run_schema(header)) {
