@@ -115,7 +115,7 @@ Handle make_dataset(hid_t file, const RunHeader& header, const DatasetSpec& spec
               spec.path + ": chunk");
     if (dims.size() > 1) {
       h5::check(H5Pset_shuffle(list), kIo, spec.path + ": shuffle");
-      h5::check(H5Pset_deflate(list, 1), kIo, spec.path + ": deflate");
+      h5::check(H5Pset_deflate(list, 4), kIo, spec.path + ": deflate");
     }
   } else {
     // What is written while readers look must not move its object header: allocate now.
