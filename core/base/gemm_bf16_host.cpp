@@ -8,8 +8,6 @@
 
 #if defined(__AVX512BF16__) && defined(__AVX512F__) && defined(__AVX512BW__)
 #define MOTLEY_BF16_PRODUCTS 1
-// GCC 12 takes the operands that its own header leaves undefined for a mistake.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #endif
 
