@@ -26,14 +26,10 @@ if(MOTLEY_WARNINGS_AS_ERRORS)
     target_compile_options(motley_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-uninitialized -Wno-maybe-uninitialized>)
   endif()
 endif()
-# Fuzzers feed the readers; a target with the property MOTLEY_KERNELS (core, models) is then built
-# without sanitizers, in half the time: the preset asan has them there.
-set(instrumented "$<NOT:$<BOOL:$<TARGET_PROPERTY:MOTLEY_KERNELS>>>")
 if(MOTLEY_SANITIZE)
-  target_compile_options(motley_flags INTERFACE -fno-omit-frame-pointer $<${instrumented}:-fsanitize=${MOTLEY_SANITIZE}>)
+  target_compile_options(motley_flags INTERFACE -fsanitize=${MOTLEY_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(motley_flags INTERFACE -fsanitize=${MOTLEY_SANITIZE})
 endif()
 if(MOTLEY_FUZZ)
-  target_compile_options(motley_flags INTERFACE
-    $<${instrumented}:-fsanitize=fuzzer-no-link$<SEMICOLON>-fno-sanitize-recover=all>)
+  target_compile_options(motley_flags INTERFACE -fsanitize=fuzzer-no-link -fno-sanitize-recover=all)
 endif()

@@ -3,9 +3,9 @@
 ///
 /// Both operands are rounded to bfloat16 (8 bits of precision, to nearest even); the products of
 /// two neighbours along k are added to a float at a time, in the order of k: with AVX-512 BF16 by
-/// one instruction, twice as many operations per second as in float. As for host_gemm, the
-/// bits of a row do not depend on how many rows there are or where the row stands. Measured in
-/// docs/design/0008-bf16.md.
+/// one instruction, twice as many operations per second as in float, elsewhere by two additions. As
+/// for host_gemm, the bits of a row do not depend on how many rows there are or where the row
+/// stands. Measured in docs/design/0008-bf16.md.
 
 #include <cstdint>
 
@@ -23,9 +23,6 @@ KOKKOS_INLINE_FUNCTION std::uint32_t bf16_bits(float x) {
 KOKKOS_INLINE_FUNCTION std::uint32_t bf16_pair(float even, float odd) {
   return bf16_bits(even) | bf16_bits(odd) << 16;
 }
-
-/// Is there an instruction for it in this build? Without, the results are as good, and slow.
-bool has_bf16_products();
 
 /// The image of B [K,N] that the products read: pairs[k / 2][n] = B[k][n] | B[k + 1][n] << 16, a
 /// missing last row is 0. \param ld  of `pairs`, a multiple of 16; columns from N to ld become 0

@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 #include <vector>
 
 #include "core/base/gemm_bf16.hpp"
@@ -113,12 +114,6 @@ void panel_of(int M, int pairs, const std::uint32_t* a, std::ptrdiff_t a_row, st
   }
 }
 
-/// Calls f(first, n) for blocks of k: n numbers from an even first one.
-template <class F>
-void for_each_depth(int K, const F& f) {
-  for (int k = 0; k < K; k += 2 * kPairs) f(k, std::min(K - k, 2 * kPairs));
-}
-
 std::uint32_t* scratch(std::vector<std::uint32_t>& memory, std::size_t n) {
   if (memory.size() < n) memory.resize(n);
   return memory.data();
@@ -137,7 +132,8 @@ void product(int M, int N, int K, const float* a, int a_row, int a_col, float* c
   thread_local std::vector<std::uint32_t> memory;
   const bool along = a_col == 1;
   const int wide = (M + 15) / 16 * 16;
-  for_each_depth(K, [&](int k, int depth) {
+  for (int k = 0; k < K; k += 2 * kPairs) {
+    const int depth = std::min(K - k, 2 * kPairs);
     const int pairs = pairs_of(depth);
     std::uint32_t* packed = scratch(
         memory, static_cast<std::size_t>(pairs) * static_cast<std::size_t>(along ? M : wide));
@@ -151,18 +147,10 @@ void product(int M, int N, int K, const float* a, int a_row, int a_col, float* c
       panel_of(M, pairs, packed, along ? pairs : 1, along ? 1 : wide, b.pairs, b.ld, c + n, ldc,
                columns, accumulate || k > 0);
     }
-  });
+  }
 }
 
 }  // namespace
-
-bool has_bf16_products() {
-#if MOTLEY_BF16_PRODUCTS
-  return true;
-#else
-  return false;
-#endif
-}
 
 void pack_bf16(int K, int N, const float* b, int ldb, std::uint32_t* pairs, int ld) {
   for (int k = 0; k < K; k += 2) {
