@@ -121,6 +121,17 @@ TEST(Schema, ChunksAreBetween32KiBAnd1MiB) {
   EXPECT_EQ(chunk_steps(header), 64);
 }
 
+TEST(Schema, ColumnsGrowByThePlannedSteps) {
+  RunHeader header = make_header(kShape, 1);
+  const DatasetSpec metric{.path = "/metrics/reward", .axes = {"step"}};
+  const DatasetSpec rare{.path = "/eval/step", .axes = {"eval"}};
+  for (const auto& [steps, rows] : {std::pair{1, 64}, {60, 64}, {250, 256}, {20000, 1024}}) {
+    header.steps = steps;
+    EXPECT_EQ(column_chunk(header, metric), rows) << steps;
+    EXPECT_EQ(column_chunk(header, rare), 32) << steps;
+  }
+}
+
 TEST(Schema, VolatilePathsAreWholeNames) {
   for (const char* path :
        {"/timing/step", "/resumes", "/status", "/checkpoints/file", "/provenance"})
