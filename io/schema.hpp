@@ -64,8 +64,8 @@ bool is_volatile(std::string_view path);
 /// largest dataset's chunk to 128 KiB (u1 tokens beside f4 log_prob: 32 KiB); 1 where a step alone
 /// is larger.
 int chunk_steps(const RunHeader& header);
-/// Rows of a chunk of a column (a dataset of one axis that grows): the planned steps where there are
-/// few, since a chunk is in the file as a whole.
+/// Rows of a chunk of a column (a dataset of one axis that grows): the planned steps where there
+/// are few, since a chunk is in the file as a whole.
 int column_chunk(const RunHeader& header, const DatasetSpec& spec);
 
 /// Markdown table of the schema (docs/schema.md).

@@ -2,7 +2,9 @@
 
 #include <string>
 
+#include "core/base/math.hpp"
 #include "core/base/reduce.hpp"
+#include "models/chunks.hpp"
 
 namespace motley {
 
@@ -42,36 +44,47 @@ void adamw_step(const Exec& exec, const ConstView1<OptimConfig>& config,
           report_parameter(status, r, Stage::adamw_step, kNoParameter);
         if (active(r) != 0 && Kokkos::isfinite(norm2(r))) step(r) += 1;
       });
-  const View2<Scalar> m = state.m;
-  const View2<Scalar> v = state.v;
-  Kokkos::parallel_for(
-      "motley::models::adamw",
-      Kokkos::RangePolicy<Exec, Kokkos::IndexType<std::int64_t>>(exec, 0, R * N),
-      KOKKOS_LAMBDA(const std::int64_t i) {
-        const int r = static_cast<int>(i / N);
-        const std::int64_t n = i % N;
+  const View2<Scalar> moment1 = state.m;
+  const View2<Scalar> moment2 = state.v;
+  for_each_parameter_block(
+      "motley::models::adamw", exec, R, N,
+      KOKKOS_LAMBDA(const Team& team, int r, std::int64_t first, int count) {
+        const Scalar* const g = &gradient(r, first);
         if (!Kokkos::isfinite(norm2(r))) {
-          if (!Kokkos::isfinite(gradient(r, n))) report_parameter(status, r, Stage::adamw_step, n);
+          team_for(team, count, [&](int n) {
+            if (!Kokkos::isfinite(g[n])) report_parameter(status, r, Stage::adamw_step, first + n);
+          });
           return;
         }
         if (active(r) == 0) return;
         const OptimConfig& c = config(r);
         const double norm = grad_norm(r);
-        const double scale = c.grad_clip > 0 && norm > c.grad_clip ? c.grad_clip / norm : 1.0;
-        const Scalar g = gradient(r, n) * static_cast<Scalar>(scale);
+        const Scalar scale =
+            static_cast<Scalar>(c.grad_clip > 0 && norm > c.grad_clip ? c.grad_clip / norm : 1.0);
         const Scalar b1 = static_cast<Scalar>(c.beta1);
         const Scalar b2 = static_cast<Scalar>(c.beta2);
-        m(r, n) = b1 * m(r, n) + (Scalar(1) - b1) * g;
-        v(r, n) = b2 * v(r, n) + (Scalar(1) - b2) * g * g;
         const Scalar c1 = static_cast<Scalar>(1.0 - Kokkos::pow(c.beta1, double(step(r))));
         const Scalar c2 = static_cast<Scalar>(1.0 - Kokkos::pow(c.beta2, double(step(r))));
-        const Scalar direction =
-            (m(r, n) / c1) / (Kokkos::sqrt(v(r, n) / c2) + static_cast<Scalar>(c.eps)) +
-            static_cast<Scalar>(c.weight_decay) * params(r, n);
-        params(r, n) -= static_cast<Scalar>(lr(r)) * direction;
-        if (!Kokkos::isfinite(params(r, n)) || !Kokkos::isfinite(m(r, n)) ||
-            !Kokkos::isfinite(v(r, n)))
-          report_parameter(status, r, Stage::adamw_step, n);
+        const Scalar eps = static_cast<Scalar>(c.eps);
+        const Scalar decay = static_cast<Scalar>(c.weight_decay);
+        const Scalar rate = static_cast<Scalar>(lr(r));
+        Scalar* const m = &moment1(r, first);
+        Scalar* const v = &moment2(r, first);
+        Scalar* const p = &params(r, first);
+        team_for(team, count, [&](int n) {
+          const Scalar slope = g[n] * scale;
+          m[n] = b1 * m[n] + (Scalar(1) - b1) * slope;
+          v[n] = b2 * v[n] + (Scalar(1) - b2) * slope * slope;
+          p[n] -= rate * ((m[n] / c1) / (Kokkos::sqrt(v[n] / c2) + eps) + decay * p[n]);
+        });
+        // x - x is 0 for every finite x and for no other: the host looks over whole vectors.
+        KOKKOS_IF_ON_HOST((if (lane_sum<Scalar>(count, [&](int n) {
+                                 return (p[n] - p[n]) + (m[n] - m[n]) + (v[n] - v[n]);
+                               }) == Scalar(0)) return;))
+        team_for(team, count, [&](int n) {
+          if (!Kokkos::isfinite(p[n]) || !Kokkos::isfinite(m[n]) || !Kokkos::isfinite(v[n]))
+            report_parameter(status, r, Stage::adamw_step, first + n);
+        });
       });
 }
 

@@ -44,15 +44,38 @@ void for_each_block(const Net& net, const Tile<Scalar>& t, int begin, int end, c
   }
 }
 
+/// Scales the n scores that a row sees and sets those behind them, up to `padded`, to -infinity.
+/// \return the largest
+template <class Scalar>
+inline Scalar scale_seen(Scalar* score, int n, int padded, Scalar scale) {
+#if MOTLEY_LANE_VECTORS
+  using Lanes = LaneVector<Scalar, kLanes>;
+  using Place = std::conditional_t<sizeof(Scalar) == 4, std::int32_t, std::int64_t>;
+  constexpr LaneVector<Place, kLanes> kPlaces = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                 8, 9, 10, 11, 12, 13, 14, 15};
+  const Lanes hidden = Lanes{} - std::numeric_limits<Scalar>::infinity();
+  Lanes top = scale * score[0] - Lanes{};
+  for (int j = 0; j < padded; j += kLanes) {
+    const Lanes next =
+        kPlaces < static_cast<Place>(n - j) ? scale * load_lanes<kLanes>(score + j) : hidden;
+    std::memcpy(score + j, &next, sizeof next);
+    top = Larger()(top, next);
+  }
+  return fold_lanes<Scalar>(top, Larger());
+#else
+  for (int j = 0; j < padded; ++j)
+    score[j] = j < n ? scale * score[j] : -std::numeric_limits<Scalar>::infinity();
+  return row_max(score, padded);
+#endif
+}
+
 /// exp(scale * score - max) of the n numbers a row sees, 0 up to `reach` and the next 16.
 /// \return 1 / sum of the weights; `lse` receives the log-sum-exp unless it is null
 template <class Scalar>
 MOTLEY_ROW_FUNCTION Scalar attention_weights(Scalar* score, int n, int reach, Scalar scale,
                                              Scalar* lse) {
   const int padded = Net::pad16(reach);
-  for (int j = 0; j < padded; ++j)
-    score[j] = j < n ? scale * score[j] : -std::numeric_limits<Scalar>::infinity();
-  const Scalar top = row_max(score, padded);
+  const Scalar top = scale_seen(score, n, padded, scale);
   Scalar lane[kLanes] = {};
   for (int j = 0; j < padded; j += kLanes)
     for (int i = 0; i < kLanes; ++i) {

@@ -35,7 +35,24 @@ MOTLEY_ROW_FUNCTION void rms_norm_backward(const Scalar* x, const Scalar* w, Sca
 template <class Scalar>
 MOTLEY_ROW_FUNCTION void rotate(Scalar* head, const Scalar* table, int head_dim, Scalar sign) {
   const int half = head_dim / 2;
-  for (int i = 0; i < half; ++i) {
+  int i = 0;
+#if MOTLEY_LANE_VECTORS
+  const auto rotate_lanes = [&]<int N>() {
+    for (; i + N <= half; i += N) {
+      const auto c = load_lanes<N>(table + i);
+      const auto s = sign * load_lanes<N>(table + half + i);
+      const auto a = load_lanes<N>(head + i);
+      const auto b = load_lanes<N>(head + half + i);
+      const auto first = a * c - b * s;
+      const auto second = b * c + a * s;
+      std::memcpy(head + i, &first, sizeof first);
+      std::memcpy(head + half + i, &second, sizeof second);
+    }
+  };
+  rotate_lanes.template operator()<8>();
+  rotate_lanes.template operator()<4>();
+#endif
+  for (; i < half; ++i) {
     const Scalar c = table[i];
     const Scalar s = sign * table[half + i];
     const Scalar a = head[i];

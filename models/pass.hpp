@@ -1,10 +1,25 @@
 #pragma once
 /// Forward and backward pass of a tile. Device code: one team, all layers.
 
+#include <cstring>
+
 #include "models/attention.hpp"
 #include "models/layer_product.hpp"
 
 namespace motley {
+
+namespace detail {
+
+/// to = from [rows,D], unless they are one.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION void copy_rows(const Team& team, int rows, int D, const Scalar* from,
+                                      Scalar* to) {
+  if (from == to) return;
+  KOKKOS_IF_ON_HOST((std::memcpy(to, from, sizeof(Scalar) * rows * D); team.team_barrier();))
+  KOKKOS_IF_ON_DEVICE((team_for(team, rows * D, [&](int i) { to[i] = from[i]; });))
+}
+
+}  // namespace detail
 
 /// Rows -> final normalised states `t.hidden` [rows,D]; keys and values of the rows join the store.
 /// Rows of a stream must come in order of index, after their prompt's rows or in a later call.
@@ -36,8 +51,7 @@ KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scal
                   net.qkv_ld(), t.qkv + at, net.qkv_ld(), false);
     detail::store_keys(team, net, t, l, rope);
     detail::attention(team, net, t, l);
-    team_for(team, M, D,
-             [&](int i, int d) { x_mid[std::int64_t{i} * D + d] = x[std::int64_t{i} * D + d]; });
+    detail::copy_rows(team, M, D, x, x_mid);
     image_product(team, net, M, D, D, t.attended + at, D, packed + net.layer0.o_t + p,
                   net.width_ld(), x_mid, D, true);
     team_for(team, M, [&](int i) {
@@ -51,8 +65,7 @@ KOKKOS_INLINE_FUNCTION void forward(const Team& team, const Net& net, const Scal
       const Scalar* row = gate_up + std::int64_t{i} * net.gate_up_ld();
       swiglu(row, row + net.ff, net.ff, act + std::int64_t{i} * net.ff);
     });
-    team_for(team, M, D,
-             [&](int i, int d) { next[std::int64_t{i} * D + d] = x_mid[std::int64_t{i} * D + d]; });
+    detail::copy_rows(team, M, D, x_mid, next);
     image_product(team, net, M, D, net.ff, act, net.ff, packed + net.layer0.down_t + p,
                   net.width_ld(), next, D, true);
   }

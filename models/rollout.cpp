@@ -9,11 +9,21 @@ namespace motley {
 
 namespace {
 
-/// Completions decoded side by side: enough rows for the products, few enough for the cache.
+/// Completions decoded side by side: enough rows for the products, few enough for the cache. Where
+/// the weights come from beyond the second-level cache, each of their ways is shared by more rows.
 constexpr int kDecodeRows = 48;
+constexpr int kDecodeRowsLarge = 96;
+constexpr std::int64_t kLargeNet = 1 << 20;  ///< weights
 
-int groups_per_tile(int B, int G) {
-  return std::clamp(kDecodeRows / std::max(1, G), 1, B);
+/// Tiles of the B groups of a replica: as many as the rows ask for, then up to a multiple of what
+/// runs at once, so that all finish together. The groups are spread evenly over them.
+int tiles_per_replica(const Net& net, int R, int B, int G) {
+  const int rows = net.packed_size > kLargeNet ? kDecodeRowsLarge : kDecodeRows;
+  const int groups = std::clamp(rows / std::max(1, G), 1, B);
+  const int tiles = (B + groups - 1) / groups;
+  const int at_once = concurrent_teams();
+  if (R * tiles >= 8 * at_once) return tiles;
+  return std::min(B, (round_up(R * tiles, at_once) + R - 1) / R);
 }
 
 }  // namespace
@@ -24,12 +34,13 @@ RolloutOutput rollout_output(const RolloutBuffer& b) {
 
 template <class Scalar>
 TileWorkspace<Scalar> make_rollout_workspace(const Net& net, int R, int B, int G, int P, int T) {
-  const int groups = groups_per_tile(B, G);
+  const int tiles = tiles_per_replica(net, R, B, G);
+  const int groups = (B + tiles - 1) / tiles;
   TileShape shape;
   shape.max_rows = groups * std::max(P, G);
   shape.max_streams = groups * (1 + G);
   shape.capacity = std::max(P, T);
-  return make_tile_workspace<Scalar>("rollout", net, shape, R * ((B + groups - 1) / groups));
+  return make_tile_workspace<Scalar>("rollout", net, shape, R * tiles);
 }
 
 /// Body of the kernel; a named functor because it is long.
@@ -44,7 +55,7 @@ struct RolloutKernel {
   ConstView2<int> forced;
   RolloutOutput out;
   View1<StatusWord> status;
-  int jobs, jobs_per_replica, groups;
+  int jobs, jobs_per_replica;
 
   /// Prompt of place i in the list of those to sample.
   KOKKOS_INLINE_FUNCTION int prompt_at(int r, int i) const {
@@ -213,9 +224,10 @@ struct RolloutKernel {
     for (int job = take_job(team, workspace.next_job.data()); job < jobs;
          job = take_job(team, workspace.next_job.data())) {
       const int r = job / jobs_per_replica;
-      const int b0 = (job % jobs_per_replica) * groups;
       const int listed = key.slots.extent(0) == 0 ? B : key.num_slots(r);
-      const int nb = b0 + groups < listed ? groups : listed - b0;
+      const int tile_of_replica = job % jobs_per_replica;
+      const int b0 = listed * tile_of_replica / jobs_per_replica;
+      const int nb = listed * (tile_of_replica + 1) / jobs_per_replica - b0;
       if (nb <= 0) continue;
       const Scalar inv_temperature = static_cast<Scalar>(inverse_temperature(key.sampling(r)));
       clear(team, r, b0, nb);
@@ -254,12 +266,11 @@ void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
   const int G = static_cast<int>(out.token.extent(2));
   require_extents(prompt_length, "rollout", "prompt_length", "[R,B]", R, B);
   if (key.slots.extent(0) > 0) require_extents(key.slots, "rollout", "slots", "[R,B]", R, B);
-  const int groups = groups_per_tile(B, G);
-  const int per_replica = (B + groups - 1) / groups;
+  const int per_replica = tiles_per_replica(net, R, B, G);
   Kokkos::deep_copy(exec, workspace.next_job, 0);
-  const RolloutKernel<Scalar> kernel{net,    weights,         workspace,   key,
-                                     prompt, prompt_length,   forced,      out,
-                                     status, R * per_replica, per_replica, groups};
+  const RolloutKernel<Scalar> kernel{net,    weights,         workspace,  key,
+                                     prompt, prompt_length,   forced,     out,
+                                     status, R * per_replica, per_replica};
   Kokkos::parallel_for("motley::models::rollout", tile_policy(exec, workspace.slots), kernel);
 }
 

@@ -5,13 +5,12 @@
 
 namespace motley {
 
-namespace {
-
-/// What can run at once: every host thread, or a few teams per multiprocessor.
 int concurrent_teams() {
   if constexpr (std::is_same_v<Exec, HostExec>) return std::max(1, Exec().concurrency());
   return 264;  // two teams on each of an H100's 132 multiprocessors
 }
+
+namespace {
 
 constexpr int kDeviceTeam = 128;
 

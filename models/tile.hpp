@@ -45,7 +45,7 @@ struct Tile {
   Scalar* qkv;       ///< [rows,qkv_ld] rotated queries | keys | values
   Scalar* attended;  ///< [rows,D]
   Scalar* row_lse;   ///< [rows,H] log-sum-exp of the scores
-  Scalar* x_mid;     ///< [rows,D]
+  Scalar* x_mid;     ///< [rows,D] between attention and the feed-forward block
   Scalar* h2;        ///< [rows,D]
   Scalar* inv2;      ///< [rows]
   Scalar* gate_up;   ///< [rows,gate_up_ld]
@@ -119,18 +119,18 @@ KOKKOS_INLINE_FUNCTION std::int64_t lay_out_tile(const Net& net, const TileShape
   tile.qkv = take(M * net.qkv_ld());
   tile.attended = take(M * D);
   tile.row_lse = take(M * net.heads);
-  tile.x_mid = take(M * D);
+  if (shape.training) tile.x_mid = take(M * D);
   tile.h2 = take(M * D);
   tile.inv2 = take(M);
   tile.gate_up = take(M * net.gate_up_ld());
   tile.act = take(M * net.ff);
   tile.layer_stride = at - layer_begin;
   if (shape.training) at = layer_begin + tile.layer_stride * net.layers;
-  // In inference every layer reuses one set, and the layer's output is written over its input.
+  // In inference every layer reuses one set, and each block's output is written over its input.
   if (shape.training) {
     tile.x_out = take(M * D);
   } else {
-    tile.x_out = tile.x;
+    tile.x_out = tile.x_mid = tile.x;
     tile.layer_stride = 0;
   }
   tile.inv_out = take(M);
@@ -180,6 +180,9 @@ struct TileWorkspace {
 
   std::size_t bytes() const { return memory.span() * sizeof(Scalar) + ints.span() * sizeof(int); }
 };
+
+/// Teams that can run at once: every host thread, or a few teams per multiprocessor.
+int concurrent_teams();
 
 template <class Scalar>
 TileWorkspace<Scalar> make_tile_workspace(const char* label, const Net& net, const TileShape& shape,

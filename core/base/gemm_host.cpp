@@ -1,6 +1,11 @@
-#include <algorithm>
+#include <cstddef>
+#include <type_traits>
 
 #include "core/base/gemm.hpp"
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
 
 namespace motley {
 
@@ -20,16 +25,42 @@ constexpr int kRegisterRows = 4;
 constexpr int kRegisterVectors = 2;
 #endif
 
-template <class Scalar>
-using Vector [[gnu::vector_size(kVectorBytes), gnu::may_alias, gnu::aligned(alignof(Scalar))]] =
-    Scalar;
+/// Width numbers of a vector register.
+template <class Scalar, int Width>
+using Vector
+    [[gnu::vector_size(Width * sizeof(Scalar)), gnu::may_alias, gnu::aligned(alignof(Scalar))]] =
+        Scalar;
 
-template <class Scalar>
-constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(Scalar));
+/// sum + a * b of W numbers, fused where the machine can, whatever the compiler would choose: it
+/// fuses some of the register blocks and not others, and a row would get other bits from another
+/// block.
+template <class Scalar, int W>
+inline Vector<Scalar, W> multiply_add(const Vector<Scalar, W>& a, const Vector<Scalar, W>& b,
+                                      const Vector<Scalar, W>& sum) {
+#if defined(__FMA__)
+  using V = Vector<Scalar, W>;
+  constexpr bool kFloat = sizeof(Scalar) == 4;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64 && kFloat)
+    return V(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(sum)));
+  else if constexpr (sizeof(V) == 64)
+    return V(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(sum)));
+  else
+#endif
+      if constexpr (sizeof(V) == 32 && kFloat)
+    return V(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(sum)));
+  else if constexpr (sizeof(V) == 32)
+    return V(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(sum)));
+  else if constexpr (kFloat)
+    return V(_mm_fmadd_ps(__m128(a), __m128(b), __m128(sum)));
+  else
+    return V(_mm_fmadd_pd(__m128d(a), __m128d(b), __m128d(sum)));
+#else
+  return sum + a * b;
+#endif
+}
 
-/// sum + a * b as the register blocks compute it: fused where the machine can, so that no choice of
-/// the compiler (a vectorised product with ordered sums, say) gives the leftover columns other
-/// bits.
+/// The same of single numbers.
 template <class Scalar>
 inline Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
 #if defined(__FMA__)
@@ -42,12 +73,11 @@ inline Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
 #endif
 }
 
-/// One register block: Rows x (Vectors * width) outputs, all of K.
-template <class Scalar, int Rows, int Vectors>
+/// One register block: Rows x (Vectors * W) outputs, all of K.
+template <class Scalar, int W, int Rows, int Vectors>
 inline void block(int K, const Scalar* a, int a_row, int a_col, const Scalar* b, int ldb, Scalar* c,
                   int ldc, bool accumulate) {
-  using V = Vector<Scalar>;
-  constexpr int W = kWidth<Scalar>;
+  using V = Vector<Scalar, W>;
   V sum[Rows][Vectors];
   for (int i = 0; i < Rows; ++i)
     for (int j = 0; j < Vectors; ++j)
@@ -57,28 +87,28 @@ inline void block(int K, const Scalar* a, int a_row, int a_col, const Scalar* b,
     for (int j = 0; j < Vectors; ++j)
       row[j] = *reinterpret_cast<const V*>(b + static_cast<std::ptrdiff_t>(k) * ldb + j * W);
     for (int i = 0; i < Rows; ++i) {
-      const Scalar scale = a[i * a_row + static_cast<std::ptrdiff_t>(k) * a_col];
-      for (int j = 0; j < Vectors; ++j) sum[i][j] += scale * row[j];
+      const V scale = a[i * a_row + static_cast<std::ptrdiff_t>(k) * a_col] - V{};
+      for (int j = 0; j < Vectors; ++j)
+        sum[i][j] = multiply_add<Scalar, W>(scale, row[j], sum[i][j]);
     }
   }
   for (int i = 0; i < Rows; ++i)
     for (int j = 0; j < Vectors; ++j) *reinterpret_cast<V*>(c + i * ldc + j * W) = sum[i][j];
 }
 
-template <class Scalar, int Vectors>
+template <class Scalar, int W, int Vectors>
 void panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b, int ldb, Scalar* c,
            int ldc, bool accumulate) {
   int m = 0;
-  for (; m + kRegisterRows <= M; m += kRegisterRows)
-    block<Scalar, kRegisterRows, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row,
-                                          a_col, b, ldb, c + static_cast<std::ptrdiff_t>(m) * ldc,
-                                          ldc, accumulate);
-  for (; m + 2 <= M; m += 2)
-    block<Scalar, 2, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row, a_col, b, ldb,
-                              c + static_cast<std::ptrdiff_t>(m) * ldc, ldc, accumulate);
-  for (; m < M; ++m)
-    block<Scalar, 1, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row, a_col, b, ldb,
-                              c + static_cast<std::ptrdiff_t>(m) * ldc, ldc, accumulate);
+  const auto blocks = [&]<int Rows>() {
+    for (; m + Rows <= M; m += Rows)
+      block<Scalar, W, Rows, Vectors>(K, a + static_cast<std::ptrdiff_t>(m) * a_row, a_row, a_col,
+                                      b, ldb, c + static_cast<std::ptrdiff_t>(m) * ldc, ldc,
+                                      accumulate);
+  };
+  blocks.template operator()<kRegisterRows>();
+  blocks.template operator()<2>();
+  blocks.template operator()<1>();
 }
 
 }  // namespace
@@ -86,16 +116,18 @@ void panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b,
 template <class Scalar>
 void host_gemm(int M, int N, int K, const Scalar* a, int a_row, int a_col, const Scalar* b, int ldb,
                Scalar* c, int ldc, bool accumulate) {
-  constexpr int W = kWidth<Scalar>;
+  constexpr int W = kVectorBytes / static_cast<int>(sizeof(Scalar));
   int n = 0;
-  for (; n + kRegisterVectors * W <= N; n += kRegisterVectors * W)
-    panel<Scalar, kRegisterVectors>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
-  for (; n + 2 * W <= N; n += 2 * W)
-    panel<Scalar, 2>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
-  for (; n + W <= N; n += W)
-    panel<Scalar, 1>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
-  // Columns left over: widths of motley's matrices are multiples of 16 except in odd
-  // configurations.
+  const auto panels = [&]<int Width, int Vectors>() {
+    for (; n + Vectors * Width <= N; n += Vectors * Width)
+      panel<Scalar, Width, Vectors>(M, K, a, a_row, a_col, b + n, ldb, c + n, ldc, accumulate);
+  };
+  panels.template operator()<W, kRegisterVectors>();
+  panels.template operator()<W, 2>();
+  panels.template operator()<W, 1>();
+  // Narrower vectors for heads of 4, 8 or 12 numbers, then what odd configurations leave.
+  if constexpr (W > 8) panels.template operator()<8, 1>();
+  if constexpr (W > 4) panels.template operator()<4, 1>();
   for (; n < N; ++n) {
     for (int m = 0; m < M; ++m) {
       Scalar sum = accumulate ? c[static_cast<std::ptrdiff_t>(m) * ldc + n] : Scalar(0);

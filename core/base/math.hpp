@@ -10,6 +10,8 @@
 /// tree. The order is a function of the length alone.
 
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <limits>
 
 #include "core/base/types.hpp"
@@ -53,11 +55,52 @@ KOKKOS_INLINE_FUNCTION Scalar sigmoid(Scalar x) {
 
 inline constexpr int kLanes = 16;
 
+// The host's compilers get the sixteen partial results as one vector: left to themselves they put
+// them through memory one by one, and a row of 16 to 64 numbers then costs as much to fold as to
+// compute.
+#if defined(__GNUC__) && !defined(__CUDACC__)
+#define MOTLEY_LANE_VECTORS 1
+
+template <class Scalar, int N>
+using LaneVector [[gnu::vector_size(N * sizeof(Scalar))]] = Scalar;
+
+/// N numbers from memory of any alignment.
+template <int N, class Scalar>
+inline LaneVector<Scalar, N> load_lanes(const Scalar* from) {
+  LaneVector<Scalar, N> lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return lanes;
+}
+
+/// All sixteen in the fixed tree: lane i with lane i + 8, then i + 4, i + 2, i + 1.
+template <class Scalar, class Combine>
+inline Scalar fold_lanes(const LaneVector<Scalar, kLanes>& lanes, const Combine& combine) {
+  const auto a = combine(__builtin_shufflevector(lanes, lanes, 0, 1, 2, 3, 4, 5, 6, 7),
+                         __builtin_shufflevector(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15));
+  const auto b =
+      combine(__builtin_shufflevector(a, a, 0, 1, 2, 3), __builtin_shufflevector(a, a, 4, 5, 6, 7));
+  const auto c = combine(__builtin_shufflevector(b, b, 0, 1), __builtin_shufflevector(b, b, 2, 3));
+  return combine(Scalar(c[0]), Scalar(c[1]));
+}
+
+/// Among equals, and where b is no number, the first.
+struct Larger {
+  template <class T>
+  T operator()(const T& a, const T& b) const {
+    return b > a ? b : a;
+  }
+};
+#endif
+
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION Scalar fold_sum(Scalar (&lane)[kLanes]) {
+#if MOTLEY_LANE_VECTORS
+  return fold_lanes<Scalar>(load_lanes<kLanes>(lane), std::plus<>());
+#else
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
   return lane[0];
+#endif
 }
 
 /// Sum of f(i) for i in [0, n) in the fixed 16-lane order.
@@ -74,10 +117,17 @@ KOKKOS_INLINE_FUNCTION Scalar lane_sum(int n, const F& f) {
 template <class Scalar>
 KOKKOS_INLINE_FUNCTION Scalar row_max(const Scalar* row, int n) {
   Scalar lane[kLanes];
-  for (int j = 0; j < kLanes; ++j) lane[j] = row[0];
   int i = 0;
+#if MOTLEY_LANE_VECTORS
+  LaneVector<Scalar, kLanes> top = row[0] - LaneVector<Scalar, kLanes>{};
+  for (; i + kLanes <= n; i += kLanes) top = Larger()(top, load_lanes<kLanes>(row + i));
+  if (i == n) return fold_lanes<Scalar>(top, Larger());
+  std::memcpy(lane, &top, sizeof lane);
+#else
+  for (int j = 0; j < kLanes; ++j) lane[j] = row[0];
   for (; i + kLanes <= n; i += kLanes)
     for (int j = 0; j < kLanes; ++j) lane[j] = row[i + j] > lane[j] ? row[i + j] : lane[j];
+#endif
   for (int j = 0; i + j < n; ++j) lane[j] = row[i + j] > lane[j] ? row[i + j] : lane[j];
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int j = 0; j < width; ++j) lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];

@@ -1,5 +1,6 @@
 #include "core/base/gemm.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -52,6 +53,36 @@ TEST(Gemm, MatchesThePlainSum) {
             compare<float>(M, N, K, transposed, accumulate);
             compare<double>(M, N, K, transposed, accumulate);
           }
+}
+
+/// Every output is one chain of fused sums, by whatever block it is computed.
+template <class Scalar>
+void expect_chains(int M, int N, int K, bool accumulate) {
+  const auto a = numbers<Scalar>(std::size_t(M) * K, 7);
+  const auto b = numbers<Scalar>(std::size_t(K) * N, 8);
+  const auto before = numbers<Scalar>(std::size_t(M) * N, 9);
+  auto c = before;
+  host_gemm<Scalar>(M, N, K, a.data(), K, 1, b.data(), N, c.data(), N, accumulate);
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n) {
+      Scalar sum = accumulate ? before[std::size_t(m * N + n)] : Scalar(0);
+      for (int k = 0; k < K; ++k)
+        sum = std::fma(a[std::size_t(m * K + k)], b[std::size_t(k * N + n)], sum);
+      ASSERT_EQ(c[std::size_t(m * N + n)], sum) << M << " " << N << " " << K;
+    }
+}
+
+TEST(Gemm, EveryOutputIsOneChainOfFusedSums) {
+#if !defined(__FMA__)
+  GTEST_SKIP() << "this build has no fused operations";
+#endif
+  for (const int M : {1, 2, 5, 6, 7, 13})
+    for (const int N : {1, 3, 4, 5, 8, 12, 13, 16, 24, 32, 44, 64, 79})
+      for (const int K : {1, 2, 3, 7, 16, 33})
+        for (const bool accumulate : {false, true}) {
+          expect_chains<float>(M, N, K, accumulate);
+          expect_chains<double>(M, N, K, accumulate);
+        }
 }
 
 TEST(Gemm, BitsOfARowDoNotDependOnTheOthers) {
