@@ -22,7 +22,7 @@ KOKKOS_INLINE_FUNCTION void project(const Scalar* q, const Scalar* k_t, int ld, 
   for (int j = 0; j < n; j += kLanes) {
     Scalar sum[kLanes] = {};
     for (int d = 0; d < hd; ++d)
-      for (int i = 0; i < kLanes; ++i) sum[i] += q[d] * k_t[d * ld + j + i];
+      for (int i = 0; i < kLanes; ++i) sum[i] = multiply_add(q[d], k_t[d * ld + j + i], sum[i]);
     for (int i = 0; i < kLanes; ++i) score[j + i] = scale * sum[i];
   }
 }
@@ -43,9 +43,11 @@ MOTLEY_ROW_FUNCTION Scalar attend(const Scalar* q, const Segment<Scalar>& prompt
   const Scalar total = lane_sum<Scalar>(n, [=](int j) { return score[j]; });
   for (int d = 0; d < hd; ++d) out[d] = Scalar(0);
   for (int j = 0; j < prompt.n; ++j)
-    for (int d = 0; d < hd; ++d) out[d] += score[j] * prompt.value[j * stride + d];
+    for (int d = 0; d < hd; ++d)
+      out[d] = multiply_add(score[j], prompt.value[j * stride + d], out[d]);
   for (int j = 0; j < own.n; ++j)
-    for (int d = 0; d < hd; ++d) out[d] += score[prompt.n + j] * own.value[j * stride + d];
+    for (int d = 0; d < hd; ++d)
+      out[d] = multiply_add(score[prompt.n + j], own.value[j * stride + d], out[d]);
   const Scalar inv = Scalar(1) / total;
   for (int d = 0; d < hd; ++d) out[d] *= inv;
   return top + Kokkos::log(total);
@@ -67,9 +69,9 @@ KOKKOS_INLINE_FUNCTION void attend_segment_backward(const Scalar* q, const Segme
   }
   for (int j = 0; j < s.n; ++j)
     for (int d = 0; d < hd; ++d) {
-      dq[d] += ds[j] * s.key[j * stride + d];
-      dkey[j * stride + d] += ds[j] * q[d];
-      dvalue[j * stride + d] += p[j] * dout[d];
+      dq[d] = multiply_add(ds[j], s.key[j * stride + d], dq[d]);
+      dkey[j * stride + d] = multiply_add(ds[j], q[d], dkey[j * stride + d]);
+      dvalue[j * stride + d] = multiply_add(p[j], dout[d], dvalue[j * stride + d]);
     }
 }
 
@@ -125,7 +127,7 @@ KOKKOS_INLINE_FUNCTION void attention_backward_by_row(const Team& team, const Ne
         const Scalar lse = t.row_lse[at + i * net.heads + h];
         Scalar delta = 0;
         for (int d = 0; d < hd; ++d) {
-          delta += dout[d] * out[d];
+          delta = multiply_add(dout[d], out[d], delta);
           dq[d] = Scalar(0);
         }
         if (parent >= 0) {

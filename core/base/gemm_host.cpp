@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "core/base/gemm.hpp"
+#include "core/base/math.hpp"
 
 #if defined(__FMA__)
 #include <immintrin.h>
@@ -31,9 +32,8 @@ using Vector
     [[gnu::vector_size(Width * sizeof(Scalar)), gnu::may_alias, gnu::aligned(alignof(Scalar))]] =
         Scalar;
 
-/// sum + a * b of W numbers, fused where the machine can, whatever the compiler would choose: it
-/// fuses some of the register blocks and not others, and a row would get other bits from another
-/// block.
+/// multiply_add of W numbers. Left to itself the compiler fuses some of the register blocks and not
+/// others, and a row would get other bits from another block.
 template <class Scalar, int W>
 inline Vector<Scalar, W> multiply_add(const Vector<Scalar, W>& a, const Vector<Scalar, W>& b,
                                       const Vector<Scalar, W>& sum) {
@@ -55,19 +55,6 @@ inline Vector<Scalar, W> multiply_add(const Vector<Scalar, W>& a, const Vector<S
     return V(_mm_fmadd_ps(__m128(a), __m128(b), __m128(sum)));
   else
     return V(_mm_fmadd_pd(__m128d(a), __m128d(b), __m128d(sum)));
-#else
-  return sum + a * b;
-#endif
-}
-
-/// The same of single numbers.
-template <class Scalar>
-inline Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
-#if defined(__FMA__)
-  if constexpr (sizeof(Scalar) == 4)
-    return __builtin_fmaf(a, b, sum);
-  else
-    return __builtin_fma(a, b, sum);
 #else
   return sum + a * b;
 #endif

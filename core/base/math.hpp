@@ -53,6 +53,19 @@ KOKKOS_INLINE_FUNCTION Scalar sigmoid(Scalar x) {
   return Scalar(1) / (Scalar(1) + exp_value(-x));
 }
 
+/// sum + a * b, fused where the machine can, whatever the compiler would choose.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
+#if defined(__FMA__) && !defined(__CUDA_ARCH__)
+  if constexpr (sizeof(Scalar) == 4)
+    return __builtin_fmaf(a, b, sum);
+  else
+    return __builtin_fma(a, b, sum);
+#else
+  return sum + a * b;
+#endif
+}
+
 inline constexpr int kLanes = 16;
 
 // The host's compilers get the sixteen partial results as one vector: left to themselves they put
