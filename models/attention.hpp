@@ -127,7 +127,7 @@ KOKKOS_INLINE_FUNCTION void attention_backward_by_row(const Team& team, const Ne
         const Scalar lse = t.row_lse[at + i * net.heads + h];
         Scalar delta = 0;
         for (int d = 0; d < hd; ++d) {
-          delta = multiply_add(dout[d], out[d], delta);
+          delta += dout[d] * out[d];
           dq[d] = Scalar(0);
         }
         if (parent >= 0) {

@@ -190,7 +190,7 @@ void attend_rows_backward(const Net& net, const Tile<Scalar>& t, int layer) {
                   cap16, ds[first] + n, ds.stride, false);
         for (int i = first; i < last; ++i) {
           Scalar delta = 0;
-          for (int d = 0; d < hd; ++d) delta = multiply_add(dout[i][d], out[i][d], delta);
+          for (int d = 0; d < hd; ++d) delta += dout[i][d] * out[i][d];
           attention_slopes(p[i], ds[i], n + own_span(net, t, i), n + reach, scale,
                            t.row_lse[at + std::int64_t{i} * net.heads + h], delta);
         }
