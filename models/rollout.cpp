@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/base/error.hpp"
 #include "models/pass.hpp"
 #include "models/tasks/task.hpp"
 
@@ -267,6 +268,9 @@ void rollout(const Exec& exec, const Net& net, const Weights<Scalar>& weights,
   require_extents(prompt_length, "rollout", "prompt_length", "[R,B]", R, B);
   if (key.slots.extent(0) > 0) require_extents(key.slots, "rollout", "slots", "[R,B]", R, B);
   const int per_replica = tiles_per_replica(net, R, B, G);
+  MOTLEY_REQUIRE(workspace.shape.max_streams >= (B + per_replica - 1) / per_replica * (1 + G),
+                 ErrorKind::internal, "rollout: the workspace is of another shape, got ",
+                 workspace.shape.max_streams, " streams");
   Kokkos::deep_copy(exec, workspace.next_job, 0);
   const RolloutKernel<Scalar> kernel{net,    weights,         workspace,  key,
                                      prompt, prompt_length,   forced,     out,
