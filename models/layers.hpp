@@ -66,7 +66,16 @@ MOTLEY_ROW_FUNCTION void rotate(Scalar* head, const Scalar* table, int head_dim,
 
 template <class Scalar>
 MOTLEY_ROW_FUNCTION void swiglu(const Scalar* gate, const Scalar* up, int F, Scalar* act) {
-  for (int f = 0; f < F; ++f) act[f] = gate[f] * sigmoid(gate[f]) * up[f];
+  int f = 0;
+#if MOTLEY_LANE_VECTORS
+  if constexpr (std::is_same_v<Scalar, float>)
+    for (; f + kLanes <= F; f += kLanes) {
+      const auto g = load_lanes<kLanes>(gate + f);
+      const auto product = g * sigmoid_lanes(g) * load_lanes<kLanes>(up + f);
+      std::memcpy(act + f, &product, sizeof product);
+    }
+#endif
+  for (; f < F; ++f) act[f] = gate[f] * sigmoid(gate[f]) * up[f];
 }
 
 template <class Scalar>

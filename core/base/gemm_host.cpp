@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cstddef>
-#include <type_traits>
+#include <cstdint>
+#include <cstring>
 
 #include "core/base/gemm.hpp"
 #include "core/base/math.hpp"
@@ -25,6 +27,11 @@ constexpr int kVectorBytes = 16;
 constexpr int kRegisterRows = 4;
 constexpr int kRegisterVectors = 2;
 #endif
+
+// When a panel of B is copied, measured over the shapes of the cases S, M and L.
+constexpr int kPackedRows = 48;
+constexpr int kPackedDepth = 128;
+constexpr std::int64_t kPackedNumbers = 32 * 1024;
 
 /// Width numbers of a vector register.
 template <class Scalar, int Width>
@@ -84,8 +91,8 @@ inline void block(int K, const Scalar* a, int a_row, int a_col, const Scalar* b,
 }
 
 template <class Scalar, int W, int Vectors>
-void panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b, int ldb, Scalar* c,
-           int ldc, bool accumulate) {
+void rows_of_panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b, int ldb,
+                   Scalar* c, int ldc, bool accumulate) {
   int m = 0;
   const auto blocks = [&]<int Rows>() {
     for (; m + Rows <= M; m += Rows)
@@ -96,6 +103,26 @@ void panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b,
   blocks.template operator()<kRegisterRows>();
   blocks.template operator()<2>();
   blocks.template operator()<1>();
+}
+
+/// Vectors * W columns of C. Where many rows meet a panel of B that the first-level cache does not
+/// hold, because it is large or because its rows, ldb apart, fall on the same few cache sets, the
+/// rows meet copies of kPackedDepth rows of it, one after another: the chains of sums go on in C.
+template <class Scalar, int W, int Vectors>
+void panel(int M, int K, const Scalar* a, int a_row, int a_col, const Scalar* b, int ldb, Scalar* c,
+           int ldc, bool accumulate) {
+  constexpr int kColumns = Vectors * W;
+  if (Vectors < kRegisterVectors || M < kPackedRows || std::int64_t{K} * ldb < kPackedNumbers)
+    return rows_of_panel<Scalar, W, Vectors>(M, K, a, a_row, a_col, b, ldb, c, ldc, accumulate);
+  alignas(kVectorBytes) Scalar copy[kPackedDepth * kColumns];
+  for (int k = 0; k < K; k += kPackedDepth) {
+    const int depth = std::min(kPackedDepth, K - k);
+    for (int i = 0; i < depth; ++i)
+      std::memcpy(copy + i * kColumns, b + static_cast<std::ptrdiff_t>(k + i) * ldb,
+                  kColumns * sizeof(Scalar));
+    rows_of_panel<Scalar, W, Vectors>(M, depth, a + static_cast<std::ptrdiff_t>(k) * a_col, a_row,
+                                      a_col, copy, kColumns, c, ldc, accumulate || k > 0);
+  }
 }
 
 }  // namespace

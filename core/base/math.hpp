@@ -22,50 +22,6 @@
 
 namespace motley {
 
-KOKKOS_INLINE_FUNCTION float exp_value(float x) {
-  // exp(x) = 2^n * exp(r), |r| <= ln2/2. Clamped where the result leaves the normal range.
-  x = x < -87.33654f ? -87.33654f : x;
-  x = x > 88.02969f ? 88.02969f : x;
-  const float n = Kokkos::floor(x * 1.44269504088896341f + 0.5f);
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  return p * Kokkos::bit_cast<float>(static_cast<std::int32_t>(static_cast<int>(n) + 127) << 23);
-}
-
-KOKKOS_INLINE_FUNCTION double exp_value(double x) {
-  return Kokkos::exp(x);
-}
-
-/// exp(x), but exactly 0 for x = -infinity and below the smallest normal result.
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION Scalar exp_or_zero(Scalar x) {
-  return x < Scalar(-87) ? Scalar(0) : exp_value(x);
-}
-
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION Scalar sigmoid(Scalar x) {
-  return Scalar(1) / (Scalar(1) + exp_value(-x));
-}
-
-/// sum + a * b, fused where the machine can, whatever the compiler would choose.
-template <class Scalar>
-KOKKOS_INLINE_FUNCTION Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
-#if defined(__FMA__) && !defined(__CUDA_ARCH__)
-  if constexpr (sizeof(Scalar) == 4)
-    return __builtin_fmaf(a, b, sum);
-  else
-    return __builtin_fma(a, b, sum);
-#else
-  return sum + a * b;
-#endif
-}
-
 inline constexpr int kLanes = 16;
 
 // The host's compilers get the sixteen partial results as one vector: left to themselves they put
@@ -84,7 +40,101 @@ inline LaneVector<Scalar, N> load_lanes(const Scalar* from) {
   std::memcpy(&lanes, from, sizeof lanes);
   return lanes;
 }
+#endif
 
+namespace detail {
+
+KOKKOS_INLINE_FUNCTION float whole(float x) {
+  return Kokkos::floor(x);
+}
+
+/// 2^n
+KOKKOS_INLINE_FUNCTION float power_of_two(float n) {
+  return Kokkos::bit_cast<float>((static_cast<std::int32_t>(n) + 127) << 23);
+}
+
+#if MOTLEY_LANE_VECTORS
+/// The largest whole numbers up to x, |x| < 2^31.
+template <class Value>
+inline Value whole(const Value& x) {
+  constexpr int N = sizeof(Value) / sizeof(float);
+  using Whole = LaneVector<std::int32_t, N>;
+  const Value towards_zero = __builtin_convertvector(__builtin_convertvector(x, Whole), Value);
+  return towards_zero > x ? towards_zero - 1.0f : towards_zero;
+}
+
+template <class Value>
+inline Value power_of_two(const Value& n) {
+  constexpr int N = sizeof(Value) / sizeof(float);
+  using Whole = LaneVector<std::int32_t, N>;
+  const Whole bits = (__builtin_convertvector(n, Whole) + 127) << 23;
+  return reinterpret_cast<Value>(bits);
+}
+#endif
+
+/// \tparam Value  float, or lanes of them
+template <class Value>
+KOKKOS_INLINE_FUNCTION Value exp_polynomial(Value x) {
+  // exp(x) = 2^n * exp(r), |r| <= ln2/2. Clamped where the result leaves the normal range.
+  x = x < -87.33654f ? -87.33654f - Value{} : x;
+  x = x > 88.02969f ? 88.02969f - Value{} : x;
+  const Value n = whole(x * 1.44269504088896341f + 0.5f);
+  const Value r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Value p = 1.9875691500e-4f - Value{};
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * power_of_two(n);
+}
+
+}  // namespace detail
+
+KOKKOS_INLINE_FUNCTION float exp_value(float x) {
+  return detail::exp_polynomial(x);
+}
+
+KOKKOS_INLINE_FUNCTION double exp_value(double x) {
+  return Kokkos::exp(x);
+}
+
+/// exp(x), but exactly 0 for x = -infinity and below the smallest normal result.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION Scalar exp_or_zero(Scalar x) {
+  return x < Scalar(-87) ? Scalar(0) : exp_value(x);
+}
+
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION Scalar sigmoid(Scalar x) {
+  return Scalar(1) / (Scalar(1) + exp_value(-x));
+}
+
+#if MOTLEY_LANE_VECTORS
+/// The logistic function of lanes. As vectors, so that the compiler cannot fold it for the clamped
+/// numbers: it is subnormal there, and the compiler's product with it costs hundreds of cycles on
+/// some processors even where no lane is clamped.
+template <class Value>
+inline Value sigmoid_lanes(const Value& x) {
+  return 1.0f / (1.0f + detail::exp_polynomial<Value>(-x));
+}
+#endif
+
+/// sum + a * b, fused where the machine can, whatever the compiler would choose.
+template <class Scalar>
+KOKKOS_INLINE_FUNCTION Scalar multiply_add(Scalar a, Scalar b, Scalar sum) {
+#if defined(__FMA__) && !defined(__CUDA_ARCH__)
+  if constexpr (sizeof(Scalar) == 4)
+    return __builtin_fmaf(a, b, sum);
+  else
+    return __builtin_fma(a, b, sum);
+#else
+  return sum + a * b;
+#endif
+}
+
+#if MOTLEY_LANE_VECTORS
 /// All sixteen in the fixed tree: lane i with lane i + 8, then i + 4, i + 2, i + 1.
 template <class Scalar, class Combine>
 inline Scalar fold_lanes(const LaneVector<Scalar, kLanes>& lanes, const Combine& combine) {

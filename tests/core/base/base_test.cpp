@@ -117,6 +117,25 @@ TEST(Math, ExpIsWithinAFewUnitsInTheLastPlace) {
   EXPECT_EQ(exp_or_zero(-std::numeric_limits<float>::infinity()), 0.0f);
 }
 
+#if MOTLEY_LANE_VECTORS
+TEST(Math, SigmoidOfLanesIsThatOfNumbers) {
+  std::vector<float> x = {0.0f,   -0.0f, 1e-30f, -1e-30f, 87.5f,
+                          -87.5f, 89.0f, -89.0f, 1e30f,   -1e30f};
+  x.push_back(std::numeric_limits<float>::infinity());
+  x.push_back(-std::numeric_limits<float>::infinity());
+  for (float y = -100.0f; y < 100.0f; y += 0.0137f) x.push_back(y);
+  x.resize(x.size() / kLanes * kLanes);
+  for (std::size_t i = 0; i < x.size(); i += kLanes) {
+    const LaneVector<float, kLanes> lanes = sigmoid_lanes(load_lanes<kLanes>(&x[i]));
+    for (int j = 0; j < kLanes; ++j)
+      EXPECT_EQ(float(lanes[j]), sigmoid(x[i + std::size_t(j)])) << x[i + std::size_t(j)];
+  }
+  const LaneVector<float, kLanes> none =
+      sigmoid_lanes(std::numeric_limits<float>::quiet_NaN() - LaneVector<float, kLanes>{});
+  EXPECT_TRUE(std::isnan(none[3]));
+}
+#endif
+
 TEST(Math, LaneSumIsTheSumInItsFixedOrder) {
   for (const int n : {0, 1, 15, 16, 17, 50}) {
     double truth = 0;

@@ -84,6 +84,18 @@ TEST(Gemm, EveryOutputIsOneChainOfSums) {
         }
 }
 
+/// Shapes whose panels of B are copied, in one piece and in several.
+TEST(Gemm, CopiedPanelsGoOnWithTheChains) {
+  for (const int M : {48, 53})
+    for (const int N : {256, 331})
+      for (const int K : {128, 129, 300})
+        for (const bool accumulate : {false, true}) {
+          expect_chains<float>(M, N, K, accumulate);
+          expect_chains<double>(M, N, K, accumulate);
+          compare<float>(M, N, K, true, accumulate);
+        }
+}
+
 TEST(Gemm, BitsOfARowDoNotDependOnTheOthers) {
   for (const int K : {1, 16, 64, 191})
     for (const int N : {12, 16, 48, 64, 100, 192}) {
