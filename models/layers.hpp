@@ -4,6 +4,9 @@
 /// Each is a function of one row (or one row and head), kept out of line on the host so that every
 /// caller runs the same instructions and gets the same bits.
 
+#include <cstring>
+#include <type_traits>
+
 #include "core/base/math.hpp"
 #include "core/base/types.hpp"
 

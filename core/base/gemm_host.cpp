@@ -28,7 +28,7 @@ constexpr int kRegisterRows = 4;
 constexpr int kRegisterVectors = 2;
 #endif
 
-// When a panel of B is copied, measured over the shapes of the cases S, M and L.
+// When a panel of B is copied: chosen, not tuned (docs/design/0007-speed.md, 11).
 constexpr int kPackedRows = 48;
 constexpr int kPackedDepth = 128;
 constexpr std::int64_t kPackedNumbers = 32 * 1024;

@@ -44,6 +44,7 @@ inline LaneVector<Scalar, N> load_lanes(const Scalar* from) {
 
 namespace detail {
 
+/// The largest whole number up to x; of lanes, |x| < 2^31.
 KOKKOS_INLINE_FUNCTION float whole(float x) {
   return Kokkos::floor(x);
 }
@@ -54,19 +55,20 @@ KOKKOS_INLINE_FUNCTION float power_of_two(float n) {
 }
 
 #if MOTLEY_LANE_VECTORS
-/// The largest whole numbers up to x, |x| < 2^31.
+/// Whole numbers as many as `Value` has lanes.
+template <class Value>
+using WholeLanes = LaneVector<std::int32_t, sizeof(Value) / sizeof(float)>;
+
 template <class Value>
 inline Value whole(const Value& x) {
-  constexpr int N = sizeof(Value) / sizeof(float);
-  using Whole = LaneVector<std::int32_t, N>;
+  using Whole = WholeLanes<Value>;
   const Value towards_zero = __builtin_convertvector(__builtin_convertvector(x, Whole), Value);
   return towards_zero > x ? towards_zero - 1.0f : towards_zero;
 }
 
 template <class Value>
 inline Value power_of_two(const Value& n) {
-  constexpr int N = sizeof(Value) / sizeof(float);
-  using Whole = LaneVector<std::int32_t, N>;
+  using Whole = WholeLanes<Value>;
   const Whole bits = (__builtin_convertvector(n, Whole) + 127) << 23;
   return reinterpret_cast<Value>(bits);
 }
@@ -113,8 +115,8 @@ KOKKOS_INLINE_FUNCTION Scalar sigmoid(Scalar x) {
 
 #if MOTLEY_LANE_VECTORS
 /// The logistic function of lanes. As vectors, so that the compiler cannot fold it for the clamped
-/// numbers: it is subnormal there, and the compiler's product with it costs hundreds of cycles on
-/// some processors even where no lane is clamped.
+/// numbers: it is subnormal there, and the compiler's product with it is slow on some processors
+/// even where no lane is clamped.
 template <class Value>
 inline Value sigmoid_lanes(const Value& x) {
   return 1.0f / (1.0f + detail::exp_polynomial<Value>(-x));
